@@ -1,0 +1,1 @@
+//! The default provider of algorithms for `ike-proto`.

@@ -1,0 +1,1 @@
+//! The kernel's XFRM database over netlink.
