@@ -1,1 +1,13 @@
-//! The IKEv2 protocol engine.
+//! The IKEv2 protocol engine of Coati (RFC 7296).
+//!
+//! It has no sockets, clock, operating-system randomness or threads: time, randomness, cryptography and the kernel's SA
+//! database are arguments, and all it wants sent, computed or said leaves through one ordered queue.
+
+#![warn(clippy::indexing_slicing, clippy::cast_possible_wrap)]
+
+pub mod crypto;
+pub mod ids;
+pub mod rng;
+pub mod secret;
+pub mod time;
+pub mod wire;

@@ -1,0 +1,4 @@
+//! What the engine asks of cryptography: small traits, jobs for what is slow, suites and the key schedule.
+
+pub mod job;
+pub mod provider;
