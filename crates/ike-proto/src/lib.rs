@@ -5,8 +5,13 @@
 
 #![warn(clippy::indexing_slicing, clippy::cast_possible_wrap)]
 
+pub mod config;
 pub mod crypto;
+pub mod error;
 pub mod ids;
+pub mod message;
+pub mod output;
+pub mod policy;
 pub mod rng;
 pub mod secret;
 pub mod time;

@@ -1,0 +1,67 @@
+//! What holds for the whole endpoint.
+
+use crate::time::Duration;
+
+/// Retransmission of requests (RFC 7296 §2.1): an interval that grows, with jitter, and an end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Retransmission {
+    /// First interval.
+    pub initial: Duration,
+    /// Each interval is this many per cent of the one before.
+    pub growth_percent: u32,
+    /// No interval is longer.
+    pub longest: Duration,
+    /// Sendings of one request, the first included, before the peer is given up.
+    pub tries: u32,
+}
+
+impl Default for Retransmission {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_millis(500),
+            growth_percent: 180,
+            longest: Duration::from_secs(15),
+            tries: 9,
+        }
+    }
+}
+
+/// Settings of an endpoint.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EndpointConfig {
+    /// UDP port of plain IKE, ours and by default the peers'.
+    pub ike_port: u16,
+    /// UDP port of encapsulated IKE and ESP, ours and by default the peers'.
+    pub natt_port: u16,
+    /// High half of every IV's number: different after each start of the daemon, so that a key kept over a restart never
+    /// sees an IV twice (ARCHITECTURE.md, decision 10).
+    pub boot_epoch: u32,
+    /// Retransmission.
+    pub retransmission: Retransmission,
+    /// How long a responder waits for IKE_AUTH, and an initiator for the whole handshake.
+    pub handshake_lifetime: Duration,
+    /// How long the end of an SA is remembered, so that repeated requests are answered.
+    pub linger: Duration,
+    /// How long a DELETE is waited for when the daemon stops, and when an SA is deleted.
+    pub delete_patience: Duration,
+    /// Longest pause between two attempts to reach a pair.
+    pub backoff_cap: Duration,
+    /// Handshakes that wait for their IKE_AUTH at one time; above it, new ones are dropped.
+    pub half_open_limit: usize,
+}
+
+impl Default for EndpointConfig {
+    fn default() -> Self {
+        Self {
+            ike_port: 500,
+            natt_port: 4500,
+            boot_epoch: 0,
+            retransmission: Retransmission::default(),
+            handshake_lifetime: Duration::from_secs(60),
+            linger: Duration::from_secs(30),
+            delete_patience: Duration::from_secs(5),
+            backoff_cap: Duration::from_secs(60),
+            half_open_limit: 10_000,
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Whole messages: their payloads by kind, and the SK payload sealed and opened.
+
+pub mod parts;
+pub mod protect;

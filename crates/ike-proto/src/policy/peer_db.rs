@@ -1,0 +1,177 @@
+//! The peer authorization database (RFC 4301 §4.4.3): who a peer is, which key proves it, which policies it may key.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::policy::identity::Identity;
+use crate::policy::peer::{PeerConfig, SharedPeer};
+use crate::secret::Secret;
+
+/// Pre-shared keys under the texts psk.txt lists them by; among equal texts the first wins.
+#[derive(Default)]
+pub struct PskTable {
+    by_text: BTreeMap<String, Arc<Secret>>,
+    /// The `*` line.
+    any: Option<Arc<Secret>>,
+}
+
+impl PskTable {
+    /// Adds a line; `*` is the wildcard. Returns `false` if the text was listed before, and keeps the first.
+    pub fn insert(&mut self, text: &str, key: Secret) -> bool {
+        if text == "*" {
+            let fresh = self.any.is_none();
+            self.any.get_or_insert_with(|| Arc::new(key));
+            return fresh;
+        }
+        let fresh = !self.by_text.contains_key(text);
+        self.by_text.entry(text.to_owned()).or_insert_with(|| Arc::new(key));
+        fresh
+    }
+
+    fn listed(&self, text: &str) -> Option<&Arc<Secret>> {
+        self.by_text.get(text)
+    }
+
+    /// The key listed for an address, the wildcard if there is none.
+    fn for_address(&self, address: IpAddr) -> Option<&Arc<Secret>> {
+        self.listed(&address.to_string()).or(self.any.as_ref())
+    }
+
+    /// How many keys are listed, the wildcard included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_text.len() + usize::from(self.any.is_some())
+    }
+
+    /// Whether no key is listed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl core::fmt::Debug for PskTable {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "PskTable({} keys)", self.len())
+    }
+}
+
+/// What proved a peer's identity; it also says which policies the peer may key.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// The shared key that verified.
+    SharedKey(Arc<Secret>),
+}
+
+/// All peers the configuration names, and their keys.
+#[derive(Debug, Default)]
+pub struct PeerDb {
+    by_address: BTreeMap<IpAddr, SharedPeer>,
+    anonymous: Option<SharedPeer>,
+    psks: PskTable,
+}
+
+impl PeerDb {
+    /// A database without peers that knows `psks`.
+    #[must_use]
+    pub fn new(psks: PskTable) -> Self {
+        Self { by_address: BTreeMap::new(), anonymous: None, psks }
+    }
+
+    /// Adds the peer for one address, or for every address without an entry of its own.
+    pub fn insert(&mut self, address: Option<IpAddr>, peer: PeerConfig) {
+        let peer = Arc::new(peer);
+        match address {
+            Some(address) => drop(self.by_address.insert(address, peer)),
+            None => self.anonymous = Some(peer),
+        }
+    }
+
+    /// The peer that has `address`: its own entry before the anonymous one.
+    #[must_use]
+    pub fn by_address(&self, address: IpAddr) -> Option<&SharedPeer> {
+        self.by_address.get(&address).or(self.anonymous.as_ref())
+    }
+
+    /// Keys that may prove a peer, in the order they are tried: by the identity it shows, by its address, the wildcard.
+    ///
+    /// Two lines may hold one key; it is given once.
+    #[must_use]
+    pub fn keys_for(&self, id: Option<&Identity>, address: IpAddr) -> Vec<Arc<Secret>> {
+        let by_id = id.and_then(Identity::key_text).and_then(|text| self.psks.listed(&text).cloned());
+        let by_address = self.psks.listed(&address.to_string()).cloned();
+        let mut keys: Vec<Arc<Secret>> = Vec::new();
+        for key in [by_id, by_address, self.psks.any.clone()].into_iter().flatten() {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        keys
+    }
+
+    /// Whether a peer that proved itself by `credential` may key traffic with `address`.
+    ///
+    /// The key that authenticated must be the one listed for that address, under whatever other names it is listed too.
+    #[must_use]
+    pub fn authorizes(&self, credential: &Credential, address: IpAddr) -> bool {
+        match credential {
+            Credential::SharedKey(used) => {
+                self.psks.for_address(address).is_some_and(|listed| **listed == **used)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database(lines: &[(&str, &str)]) -> PeerDb {
+        let mut psks = PskTable::default();
+        for (text, key) in lines {
+            psks.insert(text, Secret::from_slice(key.as_bytes()));
+        }
+        PeerDb::new(psks)
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn found(keys: &[Arc<Secret>]) -> Vec<&[u8]> {
+        keys.iter().map(|key| key.expose()).collect()
+    }
+
+    #[test]
+    fn keys_are_tried_by_identity_then_address_then_wildcard() {
+        let db = database(&[("box.example", "by id"), ("192.0.2.2", "by address"), ("*", "any")]);
+        let keys = db.keys_for(Some(&Identity::fqdn("box.example")), address("192.0.2.2"));
+        assert_eq!(found(&keys), [b"by id".as_slice(), b"by address", b"any"]);
+        assert_eq!(found(&db.keys_for(None, address("192.0.2.9"))), [b"any".as_slice()]);
+    }
+
+    #[test]
+    fn the_first_line_of_equal_ones_wins() {
+        let db = database(&[("192.0.2.2", "first"), ("192.0.2.2", "second")]);
+        assert_eq!(found(&db.keys_for(None, address("192.0.2.2"))), [b"first".as_slice()]);
+    }
+
+    #[test]
+    fn a_key_opens_the_addresses_it_is_listed_for_and_no_others() {
+        let db = database(&[("192.0.2.2", "two"), ("198.51.100.2", "two"), ("192.0.2.3", "three")]);
+        let two = Credential::SharedKey(Arc::clone(&db.keys_for(None, address("192.0.2.2"))[0]));
+        assert!(db.authorizes(&two, address("192.0.2.2")));
+        assert!(db.authorizes(&two, address("198.51.100.2")));
+        assert!(!db.authorizes(&two, address("192.0.2.3")));
+        assert!(!db.authorizes(&two, address("192.0.2.4")));
+    }
+
+    #[test]
+    fn an_address_with_a_key_of_its_own_is_not_opened_by_the_wildcard() {
+        let db = database(&[("*", "any"), ("192.0.2.3", "three")]);
+        let any = Credential::SharedKey(Arc::clone(&db.keys_for(None, address("192.0.2.9"))[0]));
+        assert!(db.authorizes(&any, address("192.0.2.9")));
+        assert!(!db.authorizes(&any, address("192.0.2.3")));
+    }
+}
