@@ -1,1 +1,15 @@
-//! Configuration languages.
+//! racoon's configuration languages: `racoon.conf`, `psk.txt` and setkey's `ipsec-tools.conf`.
+//!
+//! Each language is read whole: every error is reported with its place, nothing is passed over in silence, and what has
+//! no meaning in IKEv2 is a warning. Parsing is linear in the size of the input and never panics.
+
+pub mod diag;
+pub mod files;
+pub mod net;
+pub mod psk;
+pub mod racoon {
+    pub mod model;
+}
+pub mod setkey {
+    pub mod model;
+}
