@@ -161,6 +161,7 @@ mod tests {
         };
         assert_eq!(named(ProtocolId::AH, &[0, 0, 0, 9]).child_spi(), Some(ChildSpi(9)));
         assert_eq!(named(ProtocolId::ESP, &[0, 0, 9]).child_spi(), None);
+        assert_eq!(named(ProtocolId::ESP, &[0, 0, 0, 0, 9]).child_spi(), None);
         assert_eq!(named(ProtocolId::NONE, &[0, 0, 0, 9]).child_spi(), None);
     }
 

@@ -312,20 +312,31 @@ mod tests {
 
     #[test]
     fn lengths_counts_and_markers_must_agree() {
-        let broken = |from: &str, to: &str| read(&BODY.replace(from, to)).unwrap_err();
-        assert!(BODY.contains("002e 05") && BODY.contains("03 04 03"));
-        broken("00 00 002e 05", "02 00 002e 05"); // says that another proposal follows
-        broken("00 00 002e 05", "01 00 002e 05"); // neither of the two markers
-        broken("002e 05", "002f 05"); // longer than there is
-        broken("002e 05", "002d 05"); // shorter than the transforms
-        broken("002e 05", "0003 05"); // shorter than its own head
-        broken("03 04 03 c1", "03 04 02 c1"); // fewer transforms than there are
-        broken("03 04 03 c1", "03 04 04 c1"); // more transforms than there are
-        broken("03 04 03 c1", "03 ff 03 c1"); // an SPI beyond the proposal
-        broken("03 00 000c", "00 00 000c"); // the last transform is not the last
-        broken("00 00 0008 05", "03 00 0008 05"); // nothing follows the last
-        broken("03 00 000c 01", "03 00 000b 01"); // cuts an attribute
-        broken("4011 0002", "4011 0003"); // an attribute's value beyond the transform
+        let (length, value) = (Fault::Length, Fault::Value);
+        for (what, from, to, offset, fault) in [
+            ("another proposal is to follow", "00 00 002e", "02 00 002e", 46, Fault::Truncated("proposal")),
+            ("neither marker", "00 00 002e", "01 00 002e", 0, value("proposal")),
+            ("longer than there is", "002e 05", "002f 05", 4, Fault::Truncated("proposal")),
+            ("shorter than the transforms", "002e 05", "002d 05", 45, Fault::Trailing),
+            ("shorter than its own head", "002e 05", "0003 05", 0, length("proposal")),
+            ("fewer transforms than there are", "04 03 c1", "04 02 c1", 28, value("number of transforms")),
+            ("more transforms than there are", "04 03 c1", "04 04 c1", 42, value("number of transforms")),
+            ("an SPI beyond the proposal", "04 03 c1", "ff 03 c1", 8, Fault::Truncated("SPI")),
+            ("a transform that says it is the last", "03 00 000c", "00 00 000c", 24, Fault::Trailing),
+            ("a last one that says it is not", "00 00 0008", "03 00 0008", 42, value("number of transforms")),
+            ("an attribute cut", "000c 01", "000b 01", 22, Fault::Truncated("attribute length")),
+            (
+                "a value beyond the transform",
+                "4011 0002",
+                "4011 0003",
+                36,
+                Fault::Truncated("attribute value"),
+            ),
+        ] {
+            assert!(BODY.contains(from), "{from}");
+            let error = WireError::Malformed { payload: PayloadType::SA, offset, fault };
+            assert_eq!(read(&BODY.replacen(from, to, 1)), Err(error), "{what}");
+        }
         assert!(read("").is_err(), "no proposal");
     }
 
@@ -359,6 +370,14 @@ mod tests {
     fn a_proposal_without_transforms_is_read() {
         let Ok(Payload::Sa(sa)) = read("00 00 0008 01 01 00 00") else { panic!("not read") };
         assert_eq!(sa.proposals[0].transforms, []);
+        assert!(read("00 00 0009 01 01 00 00 00").is_err(), "an octet more than that");
+    }
+
+    #[test]
+    fn only_its_own_marker_says_that_a_proposal_follows() {
+        let two = |marker: &str| read(&format!("{marker} 00 0008 01 01 00 00  00 00 0008 02 01 00 00"));
+        assert!(two("02").is_ok());
+        assert!(two("03").is_err() && two("01").is_err());
     }
 
     #[test]

@@ -230,7 +230,7 @@ mod tests {
             ("none", "00 000000"),
             ("fewer than counted", "02 000000 07 06 0010 0050 005a c0000201 c00002fe"),
             ("more than counted", "01 000000 07 06 0010 0050 005a c0000201 c00002fe 00"),
-            ("a length below its own head", "01 000000 07 06 0003"),
+            ("a length below its own head", "01 000000 0a 00 0003"),
             (
                 "IPv4 of the length of IPv6",
                 "01 000000 07 06 0028 0050 005a c0000201 c00002fe 000000000000000000000000000000000000000000000000",
