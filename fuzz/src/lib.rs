@@ -1,1 +1,196 @@
-//! Fuzz targets.
+//! Fuzz targets: one function for each door through which octets come in from outside.
+//!
+//! A target panics when its door does, or when a promise of what is behind the door is broken. `src/bin` hands the
+//! targets to libFuzzer, `tests/replay.rs` runs the committed corpora through them on every `cargo test`.
+
+use ike_proto::wire::encrypted::strip_padding;
+use ike_proto::wire::pretty::Pretty;
+use ike_proto::wire::registry::PayloadType;
+use ike_proto::wire::udp_encap::{Incoming, KEEPALIVE, NON_ESP_MARKER, classify};
+use ike_proto::wire::{
+    Header, Located, MAX_PAYLOADS, Payload, Sealed, SealedKind, TrafficSelector, locate, read_chain,
+    write_chain,
+};
+
+use xfrm_sys::Message;
+use xfrm_sys::constants::NLM_F_CAPPED;
+use xfrm_sys::message::Body;
+
+/// A target: its name, which is that of its corpus and of its program, and its function.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    ("psk_txt", psk_txt),
+    ("udp_encap", udp_encap),
+    ("wire_chain", wire_chain),
+    ("wire_header", wire_header),
+    ("wire_message", wire_message),
+    ("wire_payload", wire_payload),
+    ("xfrm_message", xfrm_message),
+];
+
+/// A datagram on an encapsulating port: each kind is what RFC 3948 says, and no octet of an IKE message is lost.
+pub fn udp_encap(data: &[u8]) {
+    let mut datagram = data.to_vec();
+    match classify(&mut datagram) {
+        Incoming::Keepalive => assert_eq!(data, KEEPALIVE),
+        Incoming::Ike(message) => assert_eq!(Some(&*message), data.strip_prefix(&NON_ESP_MARKER)),
+        Incoming::Esp => assert!(data.len() >= 4 && !data.starts_with(&NON_ESP_MARKER)),
+        Incoming::Runt => assert!(data.len() < 4 && data != KEEPALIVE),
+    }
+}
+
+/// An IKE header: 28 octets are one, whatever they are, and are written as they were read.
+pub fn wire_header(data: &[u8]) {
+    let Ok(header) = Header::read(data) else {
+        assert!(data.len() < Header::LEN);
+        return;
+    };
+    let mut out = Vec::new();
+    header.write(&mut out);
+    assert_eq!(Some(out.as_slice()), data.get(..Header::LEN));
+    assert_one_line(&header, &[]);
+}
+
+/// A whole message, as it comes and with the length made right.
+pub fn wire_message(data: &[u8]) {
+    let Ok(header) = Header::read(data) else { return };
+    let length = u32::try_from(data.len()).expect("libFuzzer's inputs are short");
+    let located = locate(data, &header);
+    assert!(located.is_err() || header.length == length);
+    let header = Header { length, ..header };
+    match locate(data, &header) {
+        Ok(Located::Plain(payloads)) => {
+            let mut body = Vec::new();
+            let first = write_chain(&payloads, &mut body);
+            let length = u32::try_from(Header::LEN + body.len()).expect("as long as what was read");
+            let header = Header { first, length, ..header };
+            let mut message = Vec::new();
+            header.write(&mut message);
+            message.extend(body);
+            assert_one_line(&header, &payloads);
+            assert_eq!(locate(&message, &header), Ok(Located::Plain(payloads)));
+        }
+        Ok(Located::Sealed(sealed)) => assert_located(data, &sealed),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// A decrypted chain of payloads: the first octet is the type of the first.
+pub fn wire_chain(data: &[u8]) {
+    let Some((&first, octets)) = data.split_first() else { return };
+    match read_chain(PayloadType(first), octets) {
+        Ok(payloads) => {
+            assert!(payloads.len() <= MAX_PAYLOADS);
+            payloads.iter().for_each(assert_bounds);
+            let mut out = Vec::new();
+            let first = write_chain(&payloads, &mut out);
+            assert!(out.len() <= octets.len(), "writing added {} octets", out.len() - octets.len());
+            assert_eq!(read_chain(first, &out), Ok(payloads));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// One payload: the first octet is its type. The type of the Encrypted payload stands for its padding.
+pub fn wire_payload(data: &[u8]) {
+    let Some((&payload_type, body)) = data.split_first() else { return };
+    let payload_type = PayloadType(payload_type);
+    if payload_type == PayloadType::ENCRYPTED
+        && let Ok(plaintext) = strip_padding(body)
+    {
+        assert!(plaintext.len() < body.len() && body.starts_with(plaintext));
+    }
+    match Payload::read(payload_type, body) {
+        Ok(payload) => {
+            assert_eq!(payload.payload_type(), payload_type);
+            assert_bounds(&payload);
+            let mut out = Vec::new();
+            payload.write(&mut out);
+            assert_eq!(out.len(), body.len());
+            assert_eq!(Payload::read(payload_type, &out), Ok(payload));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// A datagram of the kernel's: what can be read of it is written to something that reads the same.
+pub fn xfrm_message(data: &[u8]) {
+    for message in xfrm_sys::message::messages(data) {
+        match message {
+            Ok(message) => assert_survives(message),
+            Err(malformed) => assert!(!malformed.to_string().is_empty()),
+        }
+    }
+}
+
+fn assert_survives(mut message: Message) {
+    if matches!(message.body, Body::Error(_)) {
+        // The request that an error quotes is not kept: it is written as one that was left out.
+        message.flags |= NLM_F_CAPPED;
+    }
+    let Ok(octets) = message.to_octets() else { panic!("read, and too long to write: {message:?}") };
+    match Message::parse(&octets) {
+        Ok((again, rest)) => assert!(again == message && rest.is_empty(), "{message:?} became {again:?}"),
+        Err(malformed) => panic!("{malformed}: {message:?}"),
+    }
+}
+
+/// A psk.txt: what was read can be looked up, and no diagnostic shows a key.
+pub fn psk_txt(data: &[u8]) {
+    let (file, diagnostics) = coati_config::psk::parse("psk.txt", data);
+    let shown = diagnostics.render(false);
+    let Some(file) = file else {
+        assert!(!shown.is_empty());
+        return;
+    };
+    for entry in file.entries() {
+        let found = file.entry(entry.id_octets());
+        assert!(found.is_some_and(|found| found.id_octets() == entry.id_octets()));
+        let key = entry.key.expose();
+        if key.len() >= 16 && occurrences(data, key) == 1 {
+            assert_eq!(occurrences(shown.as_bytes(), key), 0, "{shown}");
+        }
+    }
+}
+
+fn occurrences(octets: &[u8], wanted: &[u8]) -> usize {
+    octets.windows(wanted.len()).filter(|window| *window == wanted).count()
+}
+
+/// What the layers above rely on in a payload that was read.
+fn assert_bounds(payload: &Payload) {
+    match payload {
+        Payload::Nonce(nonce) => assert!((16..=256).contains(&nonce.0.len())),
+        Payload::Sa(sa) => assert!(!sa.proposals.is_empty()),
+        Payload::TsI(ts) | Payload::TsR(ts) => {
+            assert!(!ts.selectors.is_empty());
+            for selector in &ts.selectors {
+                if let TrafficSelector::Ip(ip) = selector {
+                    assert!(ip.start.is_ipv4() == ip.end.is_ipv4() && ip.start <= ip.end);
+                    assert!(ip.start_port <= ip.end_port || ip.is_opaque());
+                }
+            }
+        }
+        Payload::IdI(id) | Payload::IdR(id) => assert_eq!(id.body().len(), 4 + id.data.len()),
+        Payload::Unknown(unknown) => assert!(!unknown.critical),
+        _ => {}
+    }
+}
+
+fn assert_located(message: &[u8], sealed: &Sealed) {
+    assert!(sealed.outer.len() < MAX_PAYLOADS);
+    assert!(sealed.associated_len <= message.len());
+    assert!(sealed.associated_len >= Header::LEN + sealed.kind.head_len());
+    if let SealedKind::Fragment { number, total } = sealed.kind {
+        assert!(1 <= number && number <= total);
+    }
+}
+
+/// A trace stays on its line and within its length, whatever the peer sent.
+fn assert_one_line(header: &Header, payloads: &[Payload]) {
+    let line = Pretty { header, payloads }.to_string();
+    assert!(line.chars().all(|character| (' '..='~').contains(&character)), "{line:?}");
+    assert!(line.len() < 2200, "{} characters", line.len());
+}
