@@ -115,24 +115,28 @@ pub fn wire_payload(data: &[u8]) {
     }
 }
 
-/// A datagram of the kernel's: what can be read of it is written to something that reads the same.
+/// A datagram of the kernel's: what can be read of it can be written, and from then on stays the same. (What the kernel
+/// would never send, such as octets behind an IPv4 address, may be lost on the way.)
 pub fn xfrm_message(data: &[u8]) {
     for message in xfrm_sys::message::messages(data) {
         match message {
-            Ok(message) => assert_survives(message),
+            Ok(message) => assert_settles(message),
             Err(malformed) => assert!(!malformed.to_string().is_empty()),
         }
     }
 }
 
-fn assert_survives(mut message: Message) {
+fn assert_settles(mut message: Message) {
     if matches!(message.body, Body::Error(_)) {
         // The request that an error quotes is not kept: it is written as one that was left out.
         message.flags |= NLM_F_CAPPED;
     }
     let Ok(octets) = message.to_octets() else { panic!("read, and too long to write: {message:?}") };
     match Message::parse(&octets) {
-        Ok((again, rest)) => assert!(again == message && rest.is_empty(), "{message:?} became {again:?}"),
+        Ok((again, rest)) => {
+            assert!(rest.is_empty(), "{message:?}");
+            assert!(again.to_octets().as_ref() == Ok(&octets), "{message:?} became {again:?}");
+        }
         Err(malformed) => panic!("{malformed}: {message:?}"),
     }
 }
@@ -148,8 +152,9 @@ pub fn psk_txt(data: &[u8]) {
     for entry in file.entries() {
         let found = file.entry(entry.id_octets());
         assert!(found.is_some_and(|found| found.id_octets() == entry.id_octets()));
+        // A tilde is in none of the fixed texts, which libFuzzer else tries as keys.
         let key = entry.key.expose();
-        if key.len() >= 16 && occurrences(data, key) == 1 {
+        if key.len() >= 8 && key.contains(&b'~') && occurrences(data, key) == 1 {
             assert_eq!(occurrences(shown.as_bytes(), key), 0, "{shown}");
         }
     }

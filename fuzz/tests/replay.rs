@@ -1,7 +1,5 @@
 //! The committed corpora, run through their targets.
 
-#![expect(clippy::expect_used, reason = "a test")]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
