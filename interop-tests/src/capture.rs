@@ -1,0 +1,61 @@
+//! Captures of the wire: tcpdump on a network's port, read back when the traffic is over.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::failure::{Context, Result};
+use crate::net::Port;
+use crate::process::Daemon;
+use crate::wire::Seen;
+use crate::{ensure, pcap, wait};
+
+/// A running capture of one port.
+#[derive(Debug)]
+pub struct Capture {
+    tcpdump: Daemon,
+    file: PathBuf,
+}
+
+impl Capture {
+    /// Starts capturing whole frames into `directory`, in a file named after the port; returns once it sees packets.
+    ///
+    /// # Errors
+    /// When tcpdump does not start.
+    pub fn start(port: &Port, directory: &Path) -> Result<Self> {
+        let file = directory.join(format!("{}.pcap", port.device));
+        let log = directory.join(format!("{}.tcpdump.log", port.device));
+        let mut command = port.home.command("tcpdump");
+        // Each slot of the kernel's ring has the snapshot length: 512 slots, or a busy moment would lose packets.
+        command.args(["-i", &port.device, "-n", "-s", "65550", "-B", "32768", "-U", "--immediate-mode"]);
+        command.args(["-Z", "root", "-w"]).arg(&file);
+        let mut tcpdump = Daemon::start("tcpdump", &mut command, &log)?;
+        wait::until(Duration::from_secs(10), "tcpdump to listen", || {
+            tcpdump.check_running()?;
+            Ok(tcpdump.said()?.contains("listening on").then_some(()))
+        })?;
+        Ok(Capture { tcpdump, file })
+    }
+
+    /// What has been captured so far, while the capture goes on.
+    ///
+    /// # Errors
+    /// When the file cannot be read as a capture.
+    pub fn so_far(&self) -> Result<Vec<Seen>> {
+        let bytes = std::fs::read(&self.file).context(|| format!("cannot read {}", self.file.display()))?;
+        let frames = pcap::frames(&bytes).context(|| format!("{} is not a capture", self.file.display()))?;
+        Ok(frames.into_iter().filter_map(Seen::from_ethernet).collect())
+    }
+
+    /// Ends the capture and reads every packet in it that is IP.
+    ///
+    /// # Errors
+    /// When tcpdump does not end, its file is not a capture, or packets are missing from it.
+    pub fn finish(mut self) -> Result<Vec<Seen>> {
+        self.tcpdump.stop(Signal::SIGINT, Duration::from_secs(10))?;
+        let complete = self.tcpdump.said()?.contains("\n0 packets dropped by kernel");
+        ensure!(complete, "{} has gaps and proves nothing", self.file.display());
+        self.so_far()
+    }
+}

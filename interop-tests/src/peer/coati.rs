@@ -1,0 +1,187 @@
+//! Our own daemon: `coatid` with racoon's three files, asked by `coati`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::{Config, racoon};
+use crate::failure::{Context, Result};
+use crate::net::Host;
+use crate::process::{self, Daemon};
+use crate::stage::Stage;
+use crate::wait;
+
+/// How long a start may take: the kernel is probed with an SA per suite first.
+const START: Duration = Duration::from_secs(20);
+
+/// The files one `coatid` is started with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// racoon.conf; psk.txt stands beside it.
+    pub racoon: PathBuf,
+    /// Files for `--policy`; none where the policies are in the kernel already.
+    pub policies: Vec<PathBuf>,
+}
+
+impl Files {
+    /// Writes the three files for a configuration.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn write(stage: &Stage, host: &Host, config: &Config) -> Result<Self> {
+        let texts = [
+            ("racoon.conf", racoon::racoon_conf(&config.suite)),
+            ("psk.txt", racoon::psk_txt(&config.pairs)),
+            ("ipsec-tools.conf", racoon::ipsec_tools_conf(config)),
+        ];
+        Self::write_texts(stage, host, &texts)
+    }
+
+    /// Copies the three files of the example mesh, verbatim.
+    ///
+    /// # Errors
+    /// When they cannot be read or written.
+    pub fn example(stage: &Stage, host: &Host) -> Result<Self> {
+        let directory = stage.root.join("examples/mesh").join(host.name());
+        let read = |name: &'static str| -> Result<(&'static str, String)> {
+            let file = directory.join(name);
+            Ok((name, fs::read_to_string(&file).context(|| format!("cannot read {}", file.display()))?))
+        };
+        Self::write_texts(stage, host, &[read("racoon.conf")?, read("psk.txt")?, read("ipsec-tools.conf")?])
+    }
+
+    fn write_texts(stage: &Stage, host: &Host, texts: &[(&str, String)]) -> Result<Self> {
+        let directory = stage.work(host)?;
+        for (name, text) in texts {
+            let file = directory.join(name);
+            fs::write(&file, text).context(|| format!("cannot write {}", file.display()))?;
+        }
+        let files = Files {
+            racoon: directory.join("racoon.conf"),
+            policies: vec![directory.join("ipsec-tools.conf")],
+        };
+        files.set_key_mode(0o600)?;
+        Ok(files)
+    }
+
+    /// The file of pre-shared keys.
+    pub fn keys(&self) -> PathBuf {
+        self.racoon.with_file_name("psk.txt")
+    }
+
+    /// Gives psk.txt these permissions.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn set_key_mode(&self, mode: u32) -> Result<()> {
+        let file = self.keys();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode))
+            .context(|| format!("cannot change the mode of {}", file.display()))
+    }
+
+    /// The same without policy files: the daemon takes what it finds in the kernel.
+    pub fn without_policies(self) -> Self {
+        Files { policies: Vec::new(), ..self }
+    }
+
+    /// Replaces words in one of the files.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written, or does not have the words.
+    pub fn replace(file: &Path, old: &str, new: &str) -> Result<()> {
+        let text = fs::read_to_string(file).context(|| format!("cannot read {}", file.display()))?;
+        crate::ensure!(text.contains(old), "{} has no {old:?}", file.display());
+        fs::write(file, text.replacen(old, new, 1)).context(|| format!("cannot write {}", file.display()))
+    }
+}
+
+/// A running `coatid` on one host.
+#[derive(Debug)]
+pub struct Coati {
+    daemon: Daemon,
+    client: PathBuf,
+    socket: PathBuf,
+    host: Host,
+}
+
+impl Coati {
+    /// Starts it and waits until its control socket answers.
+    ///
+    /// # Errors
+    /// When it ends, or does not answer in time.
+    pub fn start(stage: &Stage, host: &Host, files: &Files) -> Result<Self> {
+        let mut coati = Self::launch(stage, host, files, host.command(stage.programs.join("coatid")))?;
+        wait::until(START, "coatid's control socket", || {
+            coati.daemon.check_running()?;
+            Ok((coati.socket.exists() && coati.status(&[]).is_ok()).then_some(()))
+        })?;
+        Ok(coati)
+    }
+
+    /// Starts it by `command` (which runs `coatid` in some way) and waits for nothing.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn launch(stage: &Stage, host: &Host, files: &Files, mut command: Command) -> Result<Self> {
+        let directory = stage.work(host)?;
+        let state = directory.join("state");
+        fs::create_dir_all(&state).context(|| format!("cannot make {}", state.display()))?;
+        let socket = directory.join("control");
+        command.arg("-f").arg(&files.racoon);
+        for file in &files.policies {
+            command.arg("--policy").arg(file);
+        }
+        command.arg("--control-socket").arg(&socket).arg("--state-dir").arg(&state);
+        let log = stage.log(&format!("{}.coatid.log", host.name()));
+        let daemon = Daemon::start(&format!("coatid on {}", host.name()), &mut command, &log)?;
+        Ok(Coati { daemon, client: stage.programs.join("coati"), socket, host: host.clone() })
+    }
+
+    /// What `coati status` prints.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn status(&self, arguments: &[&str]) -> Result<String> {
+        process::output(
+            self.host.command(&self.client).arg("--socket").arg(&self.socket).arg("status").args(arguments),
+        )
+    }
+
+    /// Everything its log says so far.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn said(&self) -> Result<String> {
+        self.daemon.said()
+    }
+
+    /// Fails if it has ended.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn check_running(&mut self) -> Result<()> {
+        self.daemon.check_running()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When it goes on for longer than `limit`.
+    pub fn wait_end(&mut self, limit: Duration) -> Result<ExitStatus> {
+        self.daemon.wait_end(limit)
+    }
+
+    /// Stops it in order: DELETE to its peers, policies stay.
+    ///
+    /// # Errors
+    /// When it does not end within 10 s, or not with success.
+    pub fn stop(&mut self) -> Result<()> {
+        let status = self.daemon.stop(Signal::SIGTERM, Duration::from_secs(10))?;
+        crate::ensure!(status.success(), "{} ended with {status} when told to stop", self.daemon.name());
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! What a scenario has at hand: its directories, its programs, its voice.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::capture::Capture;
+use crate::failure::{Context, Result};
+use crate::guest::Event;
+use crate::net::{Host, Port};
+
+/// The surroundings of one running scenario.
+#[derive(Debug)]
+pub struct Stage {
+    /// The scenario's name.
+    pub name: String,
+    /// Where its logs and captures stay, on the machine's own disk.
+    pub logs: PathBuf,
+    /// The root of the source tree.
+    pub root: PathBuf,
+    /// Where `coatid` and `coati` are.
+    pub programs: PathBuf,
+    /// The file that tells the launcher what happens.
+    pub events: PathBuf,
+}
+
+/// Where configurations and sockets of daemons live: in memory, gone with the scenario.
+const WORK: &str = "/run/coati-interop";
+
+impl Stage {
+    /// Tells the person who watches; every line also goes to the log.
+    ///
+    /// # Errors
+    /// When the launcher's file cannot be written.
+    pub fn say(&self, line: &str) -> Result<()> {
+        eprintln!("{line}");
+        Event::Said { scenario: self.name.clone(), line: line.to_owned() }.append(&self.events)
+    }
+
+    /// A directory of this host's daemons, kept in memory. What [`Stage::keep`] saves of it outlives the scenario.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn work(&self, host: &Host) -> Result<PathBuf> {
+        let directory = Path::new(WORK).join(host.name());
+        fs::create_dir_all(&directory).context(|| format!("cannot make {}", directory.display()))?;
+        Ok(directory)
+    }
+
+    /// The log file of this name.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.logs.join(name)
+    }
+
+    /// Starts a capture on a port, its file among the logs.
+    ///
+    /// # Errors
+    /// When tcpdump does not start.
+    pub fn capture(&self, port: &Port) -> Result<Capture> {
+        Capture::start(port, &self.logs)
+    }
+
+    /// Writes down the kernel's view of a host for whoever reads the logs.
+    pub fn keep_kernel_view(&self, host: &Host) {
+        for (what, words) in [("state", "-s xfrm state"), ("policy", "-s xfrm policy")] {
+            let text = host.ip(words).unwrap_or_else(|failure| failure.to_string());
+            // The view is a service to the reader: a full disk must not turn a pass into a failure.
+            let _ = fs::write(self.log(&format!("{}.xfrm-{what}.txt", host.name())), text);
+        }
+    }
+
+    /// [`Stage::keep_kernel_view`] of every host that is there.
+    pub fn keep_every_kernel_view(&self) {
+        for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+            self.keep_kernel_view(&Host::existing(&entry.file_name().to_string_lossy()));
+        }
+    }
+
+    /// Copies the configurations out of memory to the logs. Keys in them are those of the tests.
+    pub fn keep_configurations(&self) {
+        keep(Path::new(WORK), &self.logs.join("config"));
+    }
+}
+
+/// Copies regular files below `from`, sockets and the like left out; the logs are worth having incomplete.
+fn keep(from: &Path, to: &Path) {
+    let Ok(entries) = fs::read_dir(from) else { return };
+    let _ = fs::create_dir_all(to);
+    for entry in entries.flatten() {
+        let target = to.join(entry.file_name());
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => keep(&entry.path(), &target),
+            Ok(kind) if kind.is_file() && entry.path().extension().is_some() => {
+                let _ = fs::copy(entry.path(), target);
+            }
+            _ => {}
+        }
+    }
+}
