@@ -7,8 +7,10 @@
 
 pub mod config;
 pub mod crypto;
+pub mod endpoint;
 pub mod error;
 pub mod ids;
+pub mod ike_sa;
 pub mod message;
 pub mod output;
 pub mod policy;

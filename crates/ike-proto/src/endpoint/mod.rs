@@ -1,0 +1,334 @@
+//! The endpoint: one owner of every IKE SA (ARCHITECTURE.md, decision 2).
+//!
+//! In: [`Endpoint::handle_datagram`], [`Endpoint::handle_timeout`], [`Endpoint::handle_job`],
+//! [`Endpoint::handle_sad_event`], [`Endpoint::handle_command`], [`Endpoint::set_policies`], [`Endpoint::set_peers`].
+//! Out, after each of them and in this order: [`Endpoint::poll_output`] until it gives nothing, then
+//! [`Endpoint::poll_timeout`].
+
+mod admission;
+mod demux;
+mod pairs;
+pub mod status;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use self::pairs::{Pair, PairKey};
+use crate::config::EndpointConfig;
+use crate::crypto::job::JobDone;
+use crate::crypto::provider::{Fault, Provider};
+use crate::ids::{IkeSpi, JobId, SaId};
+use crate::ike_sa::IkeSa;
+use crate::ike_sa::env::{Env, Signal};
+use crate::output::{Event, Flow, Outbox, Output, What};
+use crate::policy::peer_db::PeerDb;
+use crate::policy::sad::{Acquire, SaKey, Sad};
+use crate::policy::spd::PolicySet;
+use crate::rng::{Rng, Seed};
+use crate::time::Instant;
+
+/// What the driver hands to every call: the time and the kernel.
+pub struct Context<'a> {
+    /// The time; never earlier than in the call before.
+    pub now: Instant,
+    /// The kernel's SAs.
+    pub sad: &'a mut dyn Sad,
+}
+
+/// Something the kernel says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SadEvent {
+    /// A packet met a policy and no SA.
+    Acquire(Acquire),
+    /// An SA came to a limit.
+    Expire {
+        /// Which.
+        key: SaKey,
+        /// Whether it is gone.
+        hard: bool,
+    },
+    /// Packets of an encapsulated SA come from another address or port.
+    Mapping {
+        /// Which.
+        key: SaKey,
+        /// From where.
+        remote: SocketAddr,
+    },
+    /// Events were lost; nobody knows which.
+    Lost,
+}
+
+/// Something an operator wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Set up the pair's SAs now.
+    Initiate {
+        /// Our address.
+        local: IpAddr,
+        /// The peer's address.
+        remote: IpAddr,
+    },
+    /// Delete the pair's SAs.
+    Delete {
+        /// Our address.
+        local: IpAddr,
+        /// The peer's address.
+        remote: IpAddr,
+    },
+    /// Delete all SAs and begin nothing any more.
+    Shutdown,
+}
+
+/// A command that cannot be carried out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ApiMisuse {
+    /// No policy asks for SAs between these addresses.
+    NoPolicy(IpAddr, IpAddr),
+    /// There is no IKE SA between these addresses.
+    NoSa(IpAddr, IpAddr),
+    /// The endpoint is shutting down.
+    ShuttingDown,
+}
+
+impl core::fmt::Display for ApiMisuse {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::NoPolicy(local, remote) => {
+                write!(f, "no policy asks for an SA between {local} and {remote}")
+            }
+            Self::NoSa(local, remote) => write!(f, "there is no IKE SA between {local} and {remote}"),
+            Self::ShuttingDown => f.write_str("the daemon is shutting down"),
+        }
+    }
+}
+
+impl core::error::Error for ApiMisuse {}
+
+/// Where a first request came from, and its SPI.
+type FirstName = (SocketAddr, IkeSpi);
+
+/// All IKE SAs of a host.
+pub struct Endpoint {
+    config: EndpointConfig,
+    provider: Arc<dyn Provider>,
+    peers: Arc<PeerDb>,
+    policies: Arc<PolicySet>,
+    rng: Rng,
+    out: Outbox,
+    sas: BTreeMap<SaId, IkeSa>,
+    by_spi: BTreeMap<IkeSpi, SaId>,
+    /// Responders by what names them before their peer knows our SPI: where it sends from, and its own SPI. Kept for the
+    /// SA's whole life, so that a late copy of its first request begins nothing.
+    by_first_request: BTreeMap<FirstName, SaId>,
+    first_names: BTreeMap<SaId, FirstName>,
+    /// Responders whose peer is not authenticated yet.
+    half_open: BTreeSet<SaId>,
+    jobs: BTreeMap<JobId, SaId>,
+    deadlines: BTreeSet<(Instant, SaId)>,
+    armed: BTreeMap<SaId, Instant>,
+    pairs: BTreeMap<PairKey, Pair>,
+    retries: BTreeSet<(Instant, PairKey)>,
+    last_sa: u64,
+    last_child: u64,
+    shutting_down: bool,
+}
+
+impl Endpoint {
+    /// An endpoint without SAs or policies. All its randomness follows from `seed`.
+    #[must_use]
+    pub fn new(config: EndpointConfig, peers: Arc<PeerDb>, provider: Arc<dyn Provider>, seed: &Seed) -> Self {
+        Self {
+            config,
+            provider,
+            peers,
+            policies: Arc::default(),
+            rng: Rng::new(seed),
+            out: Outbox::default(),
+            sas: BTreeMap::new(),
+            by_spi: BTreeMap::new(),
+            by_first_request: BTreeMap::new(),
+            first_names: BTreeMap::new(),
+            half_open: BTreeSet::new(),
+            jobs: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            armed: BTreeMap::new(),
+            pairs: BTreeMap::new(),
+            retries: BTreeSet::new(),
+            last_sa: 0,
+            last_child: 0,
+            shutting_down: false,
+        }
+    }
+
+    /// Takes over the kernel's policies; pairs that no policy names any more lose their SAs.
+    pub fn set_policies(&mut self, cx: &mut Context<'_>, policies: Arc<PolicySet>) {
+        self.policies = policies;
+        self.drop_unwanted(cx);
+    }
+
+    /// Takes over the peers; running SAs keep what they were made with.
+    pub fn set_peers(&mut self, _cx: &mut Context<'_>, peers: Arc<PeerDb>) {
+        self.peers = peers;
+    }
+
+    /// A datagram came; on an encapsulating port with its marker. What is not IKE is dropped.
+    pub fn handle_datagram(&mut self, cx: &mut Context<'_>, flow: Flow, datagram: &mut [u8]) {
+        if let Some((header, message)) = demux::ike_message(&flow, datagram) {
+            self.dispatch(cx, flow, &header, message);
+        }
+    }
+
+    /// The time that [`Endpoint::poll_timeout`] gave has come.
+    pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
+        while let Some(&(due, id)) = self.deadlines.first() {
+            if due > cx.now {
+                break;
+            }
+            self.deadlines.pop_first();
+            self.armed.remove(&id);
+            self.with_sa(cx, id, |sa, env| sa.handle_timeout(env));
+        }
+        while let Some(&(due, key)) = self.retries.first() {
+            if due > cx.now {
+                break;
+            }
+            self.retries.pop_first();
+            self.retry(cx, key);
+        }
+    }
+
+    /// A job is done. Jobs of SAs that are gone are nobody's.
+    pub fn handle_job(&mut self, cx: &mut Context<'_>, id: JobId, done: Result<JobDone, Fault>) {
+        if let Some(sa) = self.jobs.remove(&id) {
+            self.with_sa(cx, sa, |sa, env| sa.handle_job(env, id, done));
+        }
+    }
+
+    /// The kernel said something.
+    pub fn handle_sad_event(&mut self, cx: &mut Context<'_>, event: SadEvent) {
+        match event {
+            SadEvent::Acquire(acquire) => self.handle_acquire(cx, acquire),
+            SadEvent::Expire { key, hard } => self.handle_expire(cx, key, hard),
+            // Ports are followed on authenticated messages; what the kernel saw alone is a hint, and so is a loss.
+            SadEvent::Mapping { .. } | SadEvent::Lost => {}
+        }
+    }
+
+    /// An operator wants something.
+    ///
+    /// # Errors
+    /// [`ApiMisuse`]; then nothing has changed.
+    pub fn handle_command(&mut self, cx: &mut Context<'_>, command: Command) -> Result<(), ApiMisuse> {
+        if self.shutting_down {
+            return Err(ApiMisuse::ShuttingDown);
+        }
+        match command {
+            Command::Initiate { local, remote } => self.initiate_pair(cx, PairKey { local, remote }),
+            Command::Delete { local, remote } => self.delete_pair(cx, PairKey { local, remote }),
+            Command::Shutdown => {
+                self.shut_down(cx);
+                Ok(())
+            }
+        }
+    }
+
+    /// The next thing to do; strictly in this order.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop()
+    }
+
+    /// When [`Endpoint::handle_timeout`] is to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let deadline = self.deadlines.first().map(|(due, _)| *due);
+        let retry = self.retries.first().map(|(due, _)| *due);
+        deadline.into_iter().chain(retry).min()
+    }
+
+    /// Whether no SA is left but such as only repeat their last answer.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.sas.values().all(IkeSa::is_lingering)
+    }
+
+    /// Runs `step` on an SA, then does what the SA asks of its endpoint.
+    fn with_sa(&mut self, cx: &mut Context<'_>, id: SaId, step: impl FnOnce(&mut IkeSa, &mut Env<'_>)) {
+        let Some(mut sa) = self.sas.remove(&id) else { return };
+        let mut signals = Vec::new();
+        step(&mut sa, &mut self.env(cx, &mut signals));
+        self.keep(cx, id, sa, signals);
+    }
+
+    fn env<'a>(&'a mut self, cx: &'a mut Context<'_>, signals: &'a mut Vec<Signal>) -> Env<'a> {
+        Env {
+            now: cx.now,
+            sad: &mut *cx.sad,
+            provider: self.provider.as_ref(),
+            rng: &mut self.rng,
+            config: &self.config,
+            peers: &self.peers,
+            policies: &self.policies,
+            out: &mut self.out,
+            jobs: &mut self.jobs,
+            signals,
+            children: &mut self.last_child,
+        }
+    }
+
+    /// Puts an SA (back) into the tables, or forgets it if nothing is left of it; then listens to its signals.
+    fn keep(&mut self, cx: &mut Context<'_>, id: SaId, sa: IkeSa, signals: Vec<Signal>) {
+        let key = PairKey { local: sa.common.core.path.local(), remote: sa.common.core.path.remote() };
+        let deadline = sa.deadline();
+        if let Some(due) = self.armed.remove(&id) {
+            self.deadlines.remove(&(due, id));
+        }
+        if sa.is_closed() {
+            self.forget(id, &sa);
+        } else {
+            self.by_spi.insert(sa.common.core.own_spi(), id);
+            self.sas.insert(id, sa);
+            if let Some(due) = deadline {
+                self.deadlines.insert((due, id));
+                self.armed.insert(id, due);
+            }
+        }
+        for signal in signals {
+            self.handle_signal(cx, key, id, signal);
+        }
+    }
+
+    fn forget(&mut self, id: SaId, sa: &IkeSa) {
+        self.by_spi.remove(&sa.common.core.own_spi());
+        if let Some(name) = self.first_names.remove(&id) {
+            self.by_first_request.remove(&name);
+        }
+        self.half_open.remove(&id);
+        self.jobs.retain(|_, waiting| *waiting != id);
+        let path = sa.common.core.path;
+        if let Some(pair) = self.pairs.get_mut(&PairKey { local: path.local(), remote: path.remote() }) {
+            pair.sas.remove(&id);
+        }
+    }
+
+    /// A number no SA had before.
+    fn next_sa(&mut self) -> SaId {
+        self.last_sa += 1;
+        SaId(self.last_sa)
+    }
+
+    /// An SPI of ours that is not in use and not zero.
+    fn free_spi(&mut self) -> IkeSpi {
+        loop {
+            let spi = IkeSpi(self.rng.u64());
+            if spi != IkeSpi::ZERO && !self.by_spi.contains_key(&spi) {
+                return spi;
+            }
+        }
+    }
+
+    /// Says something about a pair that has no SA.
+    fn say(&mut self, key: PairKey, what: What) {
+        self.out.event(Event { local: key.local, remote: key.remote, sa: None, spis: None, what });
+    }
+}

@@ -1,0 +1,317 @@
+//! Pairs: what two hosts want of each other, whatever SAs they have at the moment.
+//!
+//! A pair is named by its two addresses as this end sees them. It wants a child for each policy that asked, retries
+//! until it has it, waits longer each time up to a cap, and begins at once when traffic asks again. There is no "given up".
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use crate::endpoint::{ApiMisuse, Context, Endpoint};
+use crate::ids::{PolicyIndex, Role, SaId};
+use crate::ike_sa::IkeSa;
+use crate::ike_sa::core::Core;
+use crate::ike_sa::env::{Signal, Wanted};
+use crate::ike_sa::path::Path;
+use crate::output::{Flow, What};
+use crate::policy::sad::{Acquire, SaKey};
+use crate::time::{Duration, Instant};
+
+/// Two addresses, as this end sees them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct PairKey {
+    /// Ours.
+    pub local: IpAddr,
+    /// The peer's.
+    pub remote: IpAddr,
+}
+
+/// First pause after a failed attempt; it doubles up to the configured cap.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What is known and wanted of a pair.
+pub(super) struct Pair {
+    /// Its IKE SAs in every phase.
+    pub sas: BTreeSet<SaId>,
+    /// Children that are wanted and not there.
+    wanted: BTreeMap<PolicyIndex, Wanted>,
+    /// Attempts that failed in a row.
+    failures: u32,
+    /// When the next attempt is made, if one waits.
+    pub(super) retry_at: Option<Instant>,
+    /// The last failure.
+    pub(super) last_error: Option<(Instant, String)>,
+    /// When its state last changed.
+    pub(super) since: Instant,
+}
+
+impl Pair {
+    const fn new(now: Instant) -> Self {
+        Self {
+            sas: BTreeSet::new(),
+            wanted: BTreeMap::new(),
+            failures: 0,
+            retry_at: None,
+            last_error: None,
+            since: now,
+        }
+    }
+}
+
+impl Endpoint {
+    /// The pair of two addresses, made if it is new.
+    pub(super) fn pair(&mut self, now: Instant, local: IpAddr, remote: IpAddr) -> &mut Pair {
+        self.pairs.entry(PairKey { local, remote }).or_insert_with(|| Pair::new(now))
+    }
+
+    /// The kernel asks for an SA.
+    pub(super) fn handle_acquire(&mut self, cx: &mut Context<'_>, acquire: Acquire) {
+        let key = PairKey { local: acquire.local, remote: acquire.remote };
+        let known = self.policies.get(acquire.policy).or_else(|| {
+            self.policies
+                .between(acquire.local, acquire.remote)
+                .find(|policy| (policy.template.mode, policy.template.reqid) == (acquire.mode, acquire.reqid))
+        });
+        let Some(wanted) =
+            known.map(|policy| Wanted::by(policy, Some(acquire))).filter(|_| !self.shutting_down)
+        else {
+            cx.sad.release_acquire(&acquire);
+            return;
+        };
+        self.want(cx, key, wanted, "traffic");
+    }
+
+    /// Adds a wish and begins at once.
+    fn want(&mut self, cx: &mut Context<'_>, key: PairKey, wanted: Wanted, cause: &str) {
+        self.pair(cx.now, key.local, key.remote).wanted.insert(wanted.policy, wanted);
+        self.pursue(cx, key, cause);
+    }
+
+    /// Does what the pair's wishes need: children on its SA, or a handshake if it has none.
+    fn pursue(&mut self, cx: &mut Context<'_>, key: PairKey, cause: &str) {
+        let Some(pair) = self.pairs.get_mut(&key) else { return };
+        if let Some(at) = pair.retry_at.take() {
+            self.retries.remove(&(at, key));
+        }
+        let sas: Vec<SaId> = pair.sas.iter().copied().collect();
+        let is =
+            |which: fn(&IkeSa) -> bool| sas.iter().copied().find(|id| self.sas.get(id).is_some_and(which));
+        if let Some(id) = is(IkeSa::is_established) {
+            let wanted =
+                self.pairs.get_mut(&key).map(|pair| std::mem::take(&mut pair.wanted)).unwrap_or_default();
+            self.with_sa(cx, id, |sa, env| {
+                for wanted in wanted.into_values() {
+                    sa.create_child(env, wanted);
+                }
+            });
+        } else if is(IkeSa::is_handshaking).is_none() {
+            self.begin(cx, key, cause);
+        }
+    }
+
+    /// Begins a handshake for the first of the pair's wishes.
+    fn begin(&mut self, cx: &mut Context<'_>, key: PairKey, cause: &str) {
+        let Some(first) = self.pairs.get(&key).and_then(|pair| pair.wanted.keys().next().copied()) else {
+            return;
+        };
+        let Some(peer) = self.peers.by_address(key.remote).cloned() else {
+            self.refuse_wishes(cx, key, &format!("{} is no configured peer", key.remote));
+            return;
+        };
+        if peer.passive {
+            self.refuse_wishes(cx, key, &format!("{} is passive: it only answers", peer.name));
+            return;
+        }
+        if self.peers.keys_for(peer.expected_ids.first(), key.remote).is_empty() {
+            self.refuse_wishes(cx, key, &format!("couldn't find the pskey for {}", key.remote));
+            return;
+        }
+        let local = SocketAddr::new(key.local, self.config.ike_port);
+        let remote = SocketAddr::new(key.remote, peer.port.unwrap_or(self.config.ike_port));
+        let flow = Flow { local, remote, natt: false };
+        let (id, spi) = (self.next_sa(), self.free_spi());
+        let spis = (spi, crate::ids::IkeSpi::ZERO);
+        let core = Core::new(id, Role::Initiator, spis, peer, Path::new(flow), cx.now);
+        let wanted = self.pairs.get_mut(&key).and_then(|pair| pair.wanted.remove(&first));
+        self.say(key, What::Initiating { cause: cause.to_owned() });
+        let mut signals = Vec::new();
+        let Some(sa) = IkeSa::initiate(&mut self.env(cx, &mut signals), core, wanted) else {
+            self.refuse_wishes(cx, key, "the peer's configuration has no proposal");
+            return;
+        };
+        let pair = self.pair(cx.now, key.local, key.remote);
+        pair.sas.insert(id);
+        pair.since = cx.now;
+        self.keep(cx, id, sa, signals);
+    }
+
+    /// Nothing can be done for the pair's wishes until the configuration changes or traffic asks again.
+    fn refuse_wishes(&mut self, cx: &mut Context<'_>, key: PairKey, cause: &str) {
+        let Some(pair) = self.pairs.get_mut(&key) else { return };
+        pair.last_error = Some((cx.now, cause.to_owned()));
+        let wanted = std::mem::take(&mut pair.wanted);
+        self.say(key, What::HandshakeFailed { cause: cause.to_owned() });
+        for acquire in wanted.into_values().filter_map(|wanted| wanted.acquire) {
+            cx.sad.release_acquire(&acquire);
+        }
+    }
+
+    /// What an SA tells.
+    pub(super) fn handle_signal(&mut self, cx: &mut Context<'_>, key: PairKey, id: SaId, signal: Signal) {
+        match signal {
+            Signal::Established => {
+                self.half_open.remove(&id);
+                let pair = self.pair(cx.now, key.local, key.remote);
+                (pair.failures, pair.since) = (0, cx.now);
+                self.pursue(cx, key, "established");
+            }
+            Signal::HandshakeFailed(cause) => {
+                self.half_open.remove(&id);
+                self.failed(cx, key, cause);
+            }
+            Signal::Down(cause) => {
+                let pair = self.pair(cx.now, key.local, key.remote);
+                pair.since = cx.now;
+                pair.last_error = Some((cx.now, cause));
+            }
+            Signal::ChildUp(policy) => {
+                let pair = self.pair(cx.now, key.local, key.remote);
+                pair.since = cx.now;
+                pair.wanted.remove(&policy);
+            }
+            Signal::ChildFailed(wanted, cause) => self.child_failed(cx, key, wanted, cause),
+            Signal::ChildDown(..) => {}
+        }
+    }
+
+    /// A wish that failed stays one; its waiting packet is let go, so that the next one asks again.
+    fn child_failed(&mut self, cx: &mut Context<'_>, key: PairKey, mut wanted: Wanted, cause: String) {
+        if let Some(acquire) = wanted.acquire.take() {
+            cx.sad.release_acquire(&acquire);
+        }
+        let still = self.policies.get(wanted.policy).is_some() && !self.shutting_down;
+        let pair = self.pair(cx.now, key.local, key.remote);
+        if still {
+            pair.wanted.entry(wanted.policy).or_insert(wanted);
+        }
+        self.failed(cx, key, cause);
+    }
+
+    /// Notes a failure and, if the pair still wants something, when to try again.
+    fn failed(&mut self, cx: &mut Context<'_>, key: PairKey, cause: String) {
+        let cap = self.config.backoff_cap;
+        let pair = self.pair(cx.now, key.local, key.remote);
+        pair.last_error = Some((cx.now, cause));
+        pair.since = cx.now;
+        if pair.wanted.is_empty() || pair.retry_at.is_some() {
+            return;
+        }
+        let pause = FIRST_PAUSE.saturating_mul(1 << pair.failures.min(16)).min(cap);
+        pair.failures = pair.failures.saturating_add(1);
+        let at = cx.now + self.rng.jitter_down(pause, 25);
+        self.pair(cx.now, key.local, key.remote).retry_at = Some(at);
+        self.retries.insert((at, key));
+    }
+
+    /// The pause is over.
+    pub(super) fn retry(&mut self, cx: &mut Context<'_>, key: PairKey) {
+        if let Some(pair) = self.pairs.get_mut(&key) {
+            pair.retry_at = None;
+            self.pursue(cx, key, "trying again");
+        }
+    }
+
+    /// An SA of the kernel came to its end: the child is deleted at the peer too, and made anew when traffic asks.
+    pub(super) fn handle_expire(&mut self, cx: &mut Context<'_>, key: SaKey, hard: bool) {
+        if !hard {
+            return;
+        }
+        let found = self.sas.iter().find_map(|(id, sa)| {
+            let core = &sa.common.core;
+            let ours = |own: IpAddr| own == key.destination;
+            let hit = sa.common.children.iter().find(|child| {
+                (ours(core.path.local()) && child.spi_in == key.spi)
+                    || (ours(core.path.remote()) && child.spi_out == key.spi)
+            });
+            hit.map(|child| (*id, child.spi_in))
+        });
+        if let Some((id, spi_in)) = found {
+            self.with_sa(cx, id, |sa, env| sa.delete_child(env, spi_in, "expired"));
+        }
+    }
+
+    /// Sets the pair up, for each policy between its addresses that has no child.
+    pub(super) fn initiate_pair(&mut self, cx: &mut Context<'_>, key: PairKey) -> Result<(), ApiMisuse> {
+        let wishes: Vec<Wanted> = self
+            .policies
+            .between(key.local, key.remote)
+            .filter(|policy| !self.has_child(key, policy.index))
+            .map(|policy| Wanted::by(policy, None))
+            .collect();
+        if wishes.is_empty() && self.policies.between(key.local, key.remote).next().is_none() {
+            return Err(ApiMisuse::NoPolicy(key.local, key.remote));
+        }
+        for wanted in wishes {
+            self.want(cx, key, wanted, "asked for");
+        }
+        Ok(())
+    }
+
+    fn has_child(&self, key: PairKey, policy: PolicyIndex) -> bool {
+        let sas = self.pairs.get(&key).into_iter().flat_map(|pair| &pair.sas);
+        sas.filter_map(|id| self.sas.get(id)).any(|sa| sa.common.children.serve(policy))
+    }
+
+    /// Deletes the pair's SAs and wishes.
+    pub(super) fn delete_pair(&mut self, cx: &mut Context<'_>, key: PairKey) -> Result<(), ApiMisuse> {
+        let Some(pair) = self.pairs.get_mut(&key).filter(|pair| !pair.sas.is_empty()) else {
+            return Err(ApiMisuse::NoSa(key.local, key.remote));
+        };
+        pair.wanted.clear();
+        let sas: Vec<SaId> = pair.sas.iter().copied().collect();
+        for id in sas {
+            self.with_sa(cx, id, |sa, env| sa.delete(env, "deleted by command"));
+        }
+        Ok(())
+    }
+
+    /// Deletes everything and begins nothing any more; policies stay as they are.
+    pub(super) fn shut_down(&mut self, cx: &mut Context<'_>) {
+        self.shutting_down = true;
+        self.retries.clear();
+        for pair in self.pairs.values_mut() {
+            pair.wanted.clear();
+            pair.retry_at = None;
+        }
+        let sas: Vec<SaId> = self.sas.keys().copied().collect();
+        for id in sas {
+            self.with_sa(cx, id, |sa, env| sa.delete(env, "shutting down"));
+        }
+    }
+
+    /// Ends what no policy asks for any more.
+    pub(super) fn drop_unwanted(&mut self, cx: &mut Context<'_>) {
+        let policies = std::sync::Arc::clone(&self.policies);
+        for pair in self.pairs.values_mut() {
+            pair.wanted.retain(|index, _| policies.get(*index).is_some());
+        }
+        let orphans = |sa: &IkeSa| -> Vec<_> {
+            let children = sa.common.children.iter();
+            // A policy that was replaced has another index and still covers what the child carries.
+            let path = sa.common.core.path;
+            let covered = |child: &crate::ike_sa::children::Child| {
+                policies.between(path.local(), path.remote()).any(|policy| {
+                    policy.selector.covers(&child.selector) && policy.template.reqid == child.reqid
+                })
+            };
+            children.filter(|child| !covered(child)).map(|child| child.spi_in).collect()
+        };
+        let found: Vec<_> = self.sas.iter().map(|(id, sa)| (*id, orphans(sa))).collect();
+        for (id, orphans) in found {
+            for spi_in in orphans {
+                self.with_sa(cx, id, |sa, env| {
+                    sa.delete_child(env, spi_in, "no policy asks for it any more")
+                });
+            }
+        }
+    }
+}

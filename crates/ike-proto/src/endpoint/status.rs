@@ -1,0 +1,161 @@
+//! What an endpoint has, for people and for tests.
+
+use std::net::IpAddr;
+
+use crate::crypto::suite::{EspSuite, IkeSuite};
+use crate::endpoint::Endpoint;
+use crate::ids::{ChildId, ChildSpi, IkeSpi, PolicyIndex, Reqid, Role, SaId};
+use crate::ike_sa::IkeSa;
+use crate::output::Flow;
+use crate::policy::identity::Identity;
+use crate::policy::sad::Mode;
+use crate::policy::selector::Selector;
+use crate::time::Instant;
+
+/// How a pair stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PairState {
+    /// It has no SA and wants none at the moment.
+    Idle,
+    /// A handshake is under way.
+    Connecting,
+    /// It has an IKE SA with a child.
+    Up,
+    /// It has an IKE SA without a child.
+    Childless,
+    /// The last attempt failed; the next one is made then.
+    Retrying {
+        /// When.
+        at: Instant,
+    },
+}
+
+/// A pair.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PairStatus {
+    /// Our address.
+    pub local: IpAddr,
+    /// The peer's address.
+    pub remote: IpAddr,
+    /// How it stands.
+    pub state: PairState,
+    /// Since when.
+    pub since: Instant,
+    /// Its IKE SAs.
+    pub ike_sas: Vec<IkeSaStatus>,
+    /// The last thing that went wrong, and when.
+    pub last_error: Option<(Instant, String)>,
+}
+
+/// An IKE SA.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IkeSaStatus {
+    /// The engine's number.
+    pub id: SaId,
+    /// Our role.
+    pub role: Role,
+    /// "handshake", "established", "deleting" or "deleted".
+    pub state: &'static str,
+    /// Since when it is in that state; for a handshake, since it began.
+    pub since: Instant,
+    /// Initiator's SPI.
+    pub spi_i: IkeSpi,
+    /// Responder's SPI.
+    pub spi_r: IkeSpi,
+    /// Addresses and ports.
+    pub flow: Flow,
+    /// Who we are.
+    pub local_id: Identity,
+    /// Who the peer is, once authenticated.
+    pub remote_id: Option<Identity>,
+    /// Algorithms, once chosen.
+    pub suite: Option<IkeSuite>,
+    /// CHILD_SAs.
+    pub children: Vec<ChildStatus>,
+}
+
+/// A CHILD_SA.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChildStatus {
+    /// The engine's number.
+    pub id: ChildId,
+    /// The policy it serves.
+    pub policy: PolicyIndex,
+    /// What it carries.
+    pub selector: Selector,
+    /// Transport or tunnel.
+    pub mode: Mode,
+    /// Its reqid.
+    pub reqid: Reqid,
+    /// SPI we receive on.
+    pub spi_in: ChildSpi,
+    /// SPI we send on.
+    pub spi_out: ChildSpi,
+    /// Algorithms.
+    pub suite: EspSuite,
+    /// Whether ESP is inside UDP.
+    pub encap: bool,
+    /// Since when it is installed.
+    pub since: Instant,
+}
+
+impl Endpoint {
+    /// All pairs that have or want something, or had it, by address.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<PairStatus> {
+        let status = |(key, pair): (&super::PairKey, &super::Pair)| {
+            let sas: Vec<&IkeSa> = pair.sas.iter().filter_map(|id| self.sas.get(id)).collect();
+            PairStatus {
+                local: key.local,
+                remote: key.remote,
+                state: state(&sas, pair.retry_at),
+                since: pair.since,
+                ike_sas: sas.into_iter().map(ike_sa).collect(),
+                last_error: pair.last_error.clone(),
+            }
+        };
+        self.pairs.iter().map(status).collect()
+    }
+}
+
+fn state(sas: &[&IkeSa], retry_at: Option<Instant>) -> PairState {
+    let established = || sas.iter().filter(|sa| sa.is_established());
+    if established().any(|sa| sa.common.children.iter().next().is_some()) {
+        PairState::Up
+    } else if established().next().is_some() {
+        PairState::Childless
+    } else if sas.iter().any(|sa| sa.is_handshaking()) {
+        PairState::Connecting
+    } else {
+        retry_at.map_or(PairState::Idle, |at| PairState::Retrying { at })
+    }
+}
+
+fn ike_sa(sa: &IkeSa) -> IkeSaStatus {
+    let core = &sa.common.core;
+    let children = sa.common.children.iter().map(|child| ChildStatus {
+        id: child.id,
+        policy: child.policy,
+        selector: child.selector,
+        mode: child.mode,
+        reqid: child.reqid,
+        spi_in: child.spi_in,
+        spi_out: child.spi_out,
+        suite: child.suite,
+        encap: child.encap,
+        since: child.since,
+    });
+    IkeSaStatus {
+        id: core.id,
+        role: core.role,
+        state: sa.state(),
+        since: core.since,
+        spi_i: core.spi_i,
+        spi_r: core.spi_r,
+        flow: core.path.flow,
+        local_id: core.local_id.clone(),
+        remote_id: core.remote_id.clone(),
+        suite: core.suite,
+        children: children.collect(),
+    }
+}

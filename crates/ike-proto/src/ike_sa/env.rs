@@ -1,0 +1,94 @@
+//! What an IKE SA reaches while it handles one input, and what it tells the endpoint about it.
+
+use std::collections::BTreeMap;
+
+use crate::config::EndpointConfig;
+use crate::crypto::job::Job;
+use crate::crypto::provider::Provider;
+use crate::ids::{ChildId, JobId, PolicyIndex, SaId};
+use crate::output::Outbox;
+use crate::policy::peer_db::PeerDb;
+use crate::policy::sad::{Acquire, Sad};
+use crate::policy::selector::Selector;
+use crate::policy::spd::{Policy, PolicySet, Template};
+use crate::rng::Rng;
+use crate::time::Instant;
+
+/// Arguments of every handler: time, randomness, cryptography, the kernel, configuration, and the way out.
+pub struct Env<'a> {
+    /// The time.
+    pub now: Instant,
+    /// The kernel's SAs.
+    pub sad: &'a mut dyn Sad,
+    /// The algorithms.
+    pub provider: &'a dyn Provider,
+    /// Randomness.
+    pub rng: &'a mut Rng,
+    /// Settings.
+    pub config: &'a EndpointConfig,
+    /// The peers.
+    pub peers: &'a PeerDb,
+    /// The kernel's policies.
+    pub policies: &'a PolicySet,
+    /// The queue to the outside.
+    pub out: &'a mut Outbox,
+    /// Which SA waits for which job.
+    pub jobs: &'a mut BTreeMap<JobId, SaId>,
+    /// What the endpoint is to know.
+    pub signals: &'a mut Vec<Signal>,
+    /// The last child's number.
+    pub children: &'a mut u64,
+}
+
+impl Env<'_> {
+    /// Hands out a job whose answer goes to `sa`.
+    pub fn job(&mut self, sa: SaId, job: Job) -> JobId {
+        let id = self.out.job(job);
+        self.jobs.insert(id, sa);
+        id
+    }
+
+    /// A number no child had before.
+    pub fn child_id(&mut self) -> ChildId {
+        *self.children += 1;
+        ChildId(*self.children)
+    }
+}
+
+/// A CHILD_SA that is to be made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// The policy that asks.
+    pub policy: PolicyIndex,
+    /// Its selector.
+    pub selector: Selector,
+    /// Its template.
+    pub template: Template,
+    /// The kernel's request, if one is waiting.
+    pub acquire: Option<Acquire>,
+}
+
+impl Wanted {
+    /// What `policy` wants.
+    #[must_use]
+    pub fn by(policy: &Policy, acquire: Option<Acquire>) -> Self {
+        Self { policy: policy.index, selector: policy.selector, template: policy.template, acquire }
+    }
+}
+
+/// What an IKE SA tells its endpoint; the endpoint keeps the pairs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Signal {
+    /// The SA is authenticated.
+    Established,
+    /// The handshake ended without an SA.
+    HandshakeFailed(String),
+    /// The SA ended.
+    Down(String),
+    /// A child is installed for this policy.
+    ChildUp(PolicyIndex),
+    /// A child could not be made.
+    ChildFailed(Wanted, String),
+    /// A child ended while its IKE SA lives.
+    ChildDown(PolicyIndex, String),
+}

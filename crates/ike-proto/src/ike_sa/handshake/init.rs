@@ -1,0 +1,383 @@
+//! IKE_SA_INIT, both roles (RFC 7296 §1.2, §1.3, §2.6, §2.23).
+
+use crate::crypto::job::Job;
+use crate::crypto::keymat::{AuthKeys, Nonces, SkeySeed};
+use crate::crypto::suite::{self, IkeSuite};
+use crate::error::Error;
+use crate::ids::{JobId, Role};
+use crate::ike_sa::core::{Common, Core};
+use crate::ike_sa::env::{Env, Wanted};
+use crate::ike_sa::handshake::auth::{AuthAwaited, AuthSent};
+use crate::ike_sa::handshake::{Handshake, Step};
+use crate::ike_sa::path;
+use crate::message::parts::Parts;
+use crate::output::{Flow, What};
+use crate::policy::proposal::{self, Choice};
+use crate::secret::Secret;
+use crate::wire::registry::{ExchangeType, KeId, NotifyType, ProtocolId};
+use crate::wire::{Header, Ke, Nonce, Notify, Payload, Sa, write_chain};
+
+/// Octets of our nonces: at least half of the longest prf key (RFC 7296 §2.10).
+const NONCE_LEN: usize = 32;
+/// Cookies a responder may ask for in one attempt.
+const MOST_COOKIES: u8 = 3;
+
+/// A message in clear, as it came.
+pub struct Received<'a> {
+    /// Its header.
+    pub header: &'a Header,
+    /// Where it came from.
+    pub flow: Flow,
+    /// Its octets, without the non-ESP marker.
+    pub datagram: &'a [u8],
+    /// Its payloads.
+    pub parts: &'a Parts,
+}
+
+/// The first message in its present form, kept while it may have to be sent in another.
+struct Attempt {
+    wanted: Option<Wanted>,
+    ke: KeId,
+    /// Methods that were tried, this one included: each is tried once.
+    tried: Vec<KeId>,
+    ni: Vec<u8>,
+    cookie: Option<Vec<u8>>,
+    cookies: u8,
+    /// What an unauthenticated notify said (RFC 7296 §2.21.1: a hint, not an end).
+    hint: Option<String>,
+}
+
+/// Awaiting our key pair.
+pub struct Starting {
+    attempt: Attempt,
+    job: JobId,
+}
+
+/// Awaiting the response of IKE_SA_INIT.
+pub struct InitSent {
+    attempt: Attempt,
+    private: Secret,
+    public: Vec<u8>,
+    request: Vec<u8>,
+}
+
+/// Awaiting the shared secret.
+pub struct Finishing {
+    wanted: Option<Wanted>,
+    job: JobId,
+    nonces: Nonces,
+    request: Vec<u8>,
+    response: Vec<u8>,
+}
+
+/// Begins a handshake; `wanted` is its first child.
+#[must_use]
+pub fn initiate(env: &mut Env<'_>, core: &Core, wanted: Option<Wanted>) -> Option<Handshake> {
+    let ke = *core.peer.offers.first()?.ke.first()?;
+    let ni = env.rng.octets(NONCE_LEN);
+    let attempt = Attempt { wanted, ke, tried: vec![ke], ni, cookie: None, cookies: 0, hint: None };
+    Some(attempt.start(env, core))
+}
+
+impl Attempt {
+    fn start(self, env: &mut Env<'_>, core: &Core) -> Handshake {
+        let job = Job::KeStart { method: self.ke, seed: env.rng.fork() };
+        let job = env.job(core.id, job);
+        Handshake::Starting(Starting { attempt: self, job })
+    }
+
+    /// `HDR, [N(COOKIE),] SAi1, KEi, Ni, N(NAT_DETECTION_*)`.
+    fn send(self, env: &mut Env<'_>, common: &mut Common, private: Secret, public: Vec<u8>) -> Handshake {
+        let core = &common.core;
+        let mut payloads = Vec::new();
+        if let Some(cookie) = &self.cookie {
+            payloads.push(Payload::Notify(Notify::status(NotifyType::COOKIE, cookie.clone())));
+        }
+        payloads.extend([
+            Payload::Sa(proposal::to_payload(&core.peer.offers, ProtocolId::IKE, &[])),
+            Payload::Ke(Ke { method: self.ke, data: public.clone() }),
+            Payload::Nonce(Nonce(self.ni.clone())),
+        ]);
+        let spis = (core.spi_i, core.spi_r);
+        payloads.extend(path::nat_detection(env.provider, env.rng, spis, &core.path.flow, core.peer.encap));
+        let request = plain(&core.header(ExchangeType::IKE_SA_INIT, 0, false), &payloads);
+        Core::transmit(env, core.path.flow, std::slice::from_ref(&request));
+        let settings = &env.config.retransmission;
+        common.window.sent(env.now, ExchangeType::IKE_SA_INIT, vec![request.clone()], settings, env.rng);
+        Handshake::InitSent(InitSent { attempt: self, private, public, request })
+    }
+}
+
+/// A message whose payloads are in clear.
+#[must_use]
+pub fn plain(header: &Header, payloads: &[Payload]) -> Vec<u8> {
+    let mut body = Vec::new();
+    let first = write_chain(payloads, &mut body);
+    // What we send in clear is a few hundred octets.
+    let length = u32::try_from(Header::LEN + body.len()).unwrap_or(u32::MAX);
+    let mut message = Vec::with_capacity(Header::LEN + body.len());
+    Header { first, length, ..*header }.write(&mut message);
+    message.extend_from_slice(&body);
+    message
+}
+
+impl Starting {
+    pub(super) const fn job(&self) -> JobId {
+        self.job
+    }
+
+    pub(super) fn started(
+        self,
+        env: &mut Env<'_>,
+        common: &mut Common,
+        private: Secret,
+        public: Vec<u8>,
+    ) -> Step {
+        Step::Await(self.attempt.send(env, common, private, public))
+    }
+
+    pub(super) fn into_wanted(self) -> Option<Wanted> {
+        self.attempt.wanted
+    }
+}
+
+impl InitSent {
+    pub(super) fn hint(&self) -> Option<&str> {
+        self.attempt.hint.as_deref()
+    }
+
+    pub(super) fn into_wanted(self) -> Option<Wanted> {
+        self.attempt.wanted
+    }
+
+    /// A response came. Nobody has authenticated it: whatever is wrong with it, the attempt goes on.
+    #[must_use]
+    pub fn handle(mut self, env: &mut Env<'_>, common: &mut Common, received: &Received<'_>) -> Handshake {
+        let parts = received.parts;
+        if let Some(cookie) = parts.notify(NotifyType::COOKIE).filter(|_| !parts.has_sa()) {
+            return self.with_cookie(env, common, cookie.data.clone());
+        }
+        if let Some(wanted) = parts.notifies().find_map(Notify::wanted_ke).filter(|_| !parts.has_sa()) {
+            return self.with_method(env, common, wanted);
+        }
+        if let Some(notify) = parts.error() {
+            self.attempt.hint = Some(format!("the peer answered {} (not authenticated)", notify.notify_type));
+            common.core.say(env, What::Note(format!("{} in IKE_SA_INIT, waiting on", notify.notify_type)));
+            return Handshake::InitSent(self);
+        }
+        match self.judge(env, &common.core, received.header, parts) {
+            Ok(found) => self.accept(env, common, received, found),
+            Err(error) => {
+                self.attempt.hint = Some(error.to_string());
+                common.core.say(env, What::Note(format!("IKE_SA_INIT response ignored: {error}")));
+                Handshake::InitSent(self)
+            }
+        }
+    }
+
+    /// The same request again, the cookie in front (RFC 7296 §2.6).
+    fn with_cookie(mut self, env: &mut Env<'_>, common: &mut Common, cookie: Vec<u8>) -> Handshake {
+        let fits = (1..=64).contains(&cookie.len());
+        if !fits || self.attempt.cookies >= MOST_COOKIES || self.attempt.cookie.as_ref() == Some(&cookie) {
+            return Handshake::InitSent(self);
+        }
+        self.attempt.cookies += 1;
+        self.attempt.cookie = Some(cookie);
+        common.window.withdraw();
+        self.attempt.send(env, common, self.private, self.public)
+    }
+
+    /// The same proposals with a key of the method the responder likes, if we offered it (RFC 7296 §1.2).
+    fn with_method(mut self, env: &mut Env<'_>, common: &mut Common, ke: KeId) -> Handshake {
+        let offered = common.core.peer.offers.iter().any(|offer| offer.ke.contains(&ke));
+        if !offered || self.attempt.tried.contains(&ke) {
+            self.attempt.hint = Some(format!("the peer wants key exchange method {ke}"));
+            return Handshake::InitSent(self);
+        }
+        self.attempt.ke = ke;
+        self.attempt.tried.push(ke);
+        common.window.withdraw();
+        self.attempt.start(env, &common.core)
+    }
+
+    fn judge(
+        &self,
+        env: &Env<'_>,
+        core: &Core,
+        header: &Header,
+        parts: &Parts,
+    ) -> Result<(Choice<IkeSuite>, Ke, Vec<u8>), Error> {
+        if header.spi_r == crate::ids::IkeSpi::ZERO {
+            return Err(Error::malformed("the responder's SPI is zero"));
+        }
+        let refused =
+            || Error::incompatible(NotifyType::NO_PROPOSAL_CHOSEN, "the peer chose what was not offered");
+        let choice = proposal::accept_ike(&core.peer.offers, parts.sa()?).ok_or_else(refused)?;
+        let ke = parts.ke()?;
+        let (_, reply_len) = suite::ke_lens(ke.method).ok_or_else(refused)?;
+        if ke.method != choice.suite.ke || ke.method != self.attempt.ke || ke.data.len() != reply_len {
+            return Err(Error::malformed("the KE payload does not fit the chosen method"));
+        }
+        if env.provider.key_exchange(ke.method).is_none() {
+            return Err(refused());
+        }
+        Ok((choice, ke.clone(), parts.nonce()?.0.clone()))
+    }
+
+    fn accept(
+        self,
+        env: &mut Env<'_>,
+        common: &mut Common,
+        received: &Received<'_>,
+        (choice, ke, nr): (Choice<IkeSuite>, Ke, Vec<u8>),
+    ) -> Handshake {
+        common.window.acknowledge();
+        let core = &mut common.core;
+        core.spi_r = received.header.spi_r;
+        core.suite = Some(choice.suite);
+        let found = path::detect(env.provider, received.parts, core.spis(), &received.flow);
+        core.path.decide(found, core.peer.encap);
+        if core.path.encap {
+            core.path.float(env.config.natt_port);
+        }
+        let job = Job::KeFinish { method: ke.method, private: self.private, reply: ke.data };
+        let job = env.job(core.id, job);
+        Handshake::Finishing(Finishing {
+            wanted: self.attempt.wanted,
+            job,
+            nonces: Nonces { ni: self.attempt.ni, nr },
+            request: self.request,
+            response: received.datagram.to_vec(),
+        })
+    }
+}
+
+impl Finishing {
+    pub(super) const fn job(&self) -> JobId {
+        self.job
+    }
+
+    pub(super) fn into_wanted(self) -> Option<Wanted> {
+        self.wanted
+    }
+
+    pub(super) fn finished(self, env: &mut Env<'_>, common: &mut Common, shared: Secret) -> Step {
+        match derive(env, &mut common.core, &self.nonces, shared, Role::Initiator) {
+            Some(keys) => {
+                AuthSent::send(env, common, keys, self.nonces, &self.request, self.response, self.wanted)
+            }
+            None => Step::Failed(Error::malformed("an algorithm of the suite is missing"), self.wanted),
+        }
+    }
+}
+
+/// SKEYSEED and what follows from it (RFC 7296 §2.14).
+fn derive(env: &Env<'_>, core: &mut Core, nonces: &Nonces, shared: Secret, role: Role) -> Option<AuthKeys> {
+    let suite = core.suite?;
+    let prf = env.provider.prf(suite.prf)?;
+    let seed = SkeySeed::initial(prf, nonces, &[shared]);
+    let keys = seed.expand(env.provider, &suite, nonces, core.spi_i, core.spi_r)?;
+    let (sa, auth) = keys.split(role);
+    core.keys = Some(sa);
+    Some(auth)
+}
+
+/// A first request found acceptable; the responder's SA is made from it.
+pub struct Request {
+    /// The choice among its proposals.
+    pub choice: Choice<IkeSuite>,
+    /// The initiator's public value.
+    pub ke: Ke,
+    /// The initiator's nonce.
+    pub ni: Vec<u8>,
+}
+
+/// Judges a first request, without state and without Diffie-Hellman.
+///
+/// # Errors
+/// INVALID_KE_PAYLOAD, NO_PROPOSAL_CHOSEN, or what is malformed.
+pub fn judge_request(peer: &crate::policy::peer::PeerConfig, parts: &Parts) -> Result<Request, Error> {
+    let ke = parts.ke()?;
+    let ni = parts.nonce()?.0.clone();
+    let choice = proposal::choose_ike(&peer.offers, parts.sa()?, Some(ke.method)).ok_or_else(|| {
+        Error::incompatible(NotifyType::NO_PROPOSAL_CHOSEN, "none of the peer's IKE proposals is acceptable")
+    })?;
+    if choice.suite.ke != ke.method {
+        let data = choice.suite.ke.0.to_be_bytes().to_vec();
+        let what = format!("the peer's key is of method {}, {} is wanted", ke.method, choice.suite.ke);
+        return Err(Error::incompatible(NotifyType::INVALID_KE_PAYLOAD, what).with_data(data));
+    }
+    if suite::ke_lens(ke.method).is_none_or(|(public_len, _)| ke.data.len() != public_len) {
+        return Err(Error::malformed("the KE payload's length is not its method's"));
+    }
+    Ok(Request { choice, ke: ke.clone(), ni })
+}
+
+/// Awaiting our reply's key and the shared secret.
+pub struct Responding {
+    job: JobId,
+    ke: KeId,
+    ni: Vec<u8>,
+    answer: Sa,
+    request: Vec<u8>,
+}
+
+/// Takes a first request into work, as responder.
+#[must_use]
+pub fn respond(
+    env: &mut Env<'_>,
+    common: &mut Common,
+    request: Request,
+    received: &Received<'_>,
+) -> Handshake {
+    let core = &mut common.core;
+    core.suite = Some(request.choice.suite);
+    // The responder's SPI was not known when the initiator made its hashes.
+    let spis = (core.spi_i, crate::ids::IkeSpi::ZERO);
+    let found = path::detect(env.provider, received.parts, spis, &received.flow);
+    core.path.decide(found, core.peer.encap);
+    let ke = request.ke.method;
+    let job = Job::KeRespond { method: ke, seed: env.rng.fork(), public: request.ke.data };
+    let job = env.job(core.id, job);
+    common.window.begin();
+    let answer = Sa { proposals: vec![request.choice.answer] };
+    Handshake::Responding(Responding { job, ke, ni: request.ni, answer, request: received.datagram.to_vec() })
+}
+
+impl Responding {
+    pub(super) const fn job(&self) -> JobId {
+        self.job
+    }
+
+    /// The octets of the request, by which a repetition is known.
+    #[must_use]
+    pub fn request(&self) -> &[u8] {
+        &self.request
+    }
+
+    /// `HDR, SAr1, KEr, Nr, N(NAT_DETECTION_*)`.
+    pub(super) fn responded(
+        self,
+        env: &mut Env<'_>,
+        common: &mut Common,
+        reply: Vec<u8>,
+        shared: Secret,
+    ) -> Step {
+        let nonces = Nonces { ni: self.ni, nr: env.rng.octets(NONCE_LEN) };
+        let core = &mut common.core;
+        let Some(keys) = derive(env, core, &nonces, shared, Role::Responder) else {
+            return Step::Failed(Error::malformed("an algorithm of the suite is missing"), None);
+        };
+        let mut payloads = vec![
+            Payload::Sa(self.answer),
+            Payload::Ke(Ke { method: self.ke, data: reply }),
+            Payload::Nonce(Nonce(nonces.nr.clone())),
+        ];
+        let (spis, flow) = (core.spis(), core.path.flow);
+        payloads.extend(path::nat_detection(env.provider, env.rng, spis, &flow, core.peer.encap));
+        let response = plain(&core.header(ExchangeType::IKE_SA_INIT, 0, true), &payloads);
+        Core::transmit(env, flow, std::slice::from_ref(&response));
+        common.window.answered(vec![response.clone()]);
+        Step::Await(Handshake::AuthAwaited(AuthAwaited::new(keys, nonces, self.request, response)))
+    }
+}
