@@ -257,7 +257,7 @@ impl Body {
             Self::DumpSas(filter) => filter.write(to),
             Self::GetSa(query) => query.write(to),
             Self::AllocSpi(request) => request.write(to),
-            Self::FlushSas(protocol) => to.u8(protocol.0),
+            Self::FlushSas(protocol) => write_flush(*protocol, to),
             Self::NewPolicy(policy) | Self::UpdatePolicy(policy) => policy.write(to),
             Self::DeletePolicy(query, None) => query.write(to),
             Self::DeletePolicy(query, Some(policy)) => {
@@ -388,6 +388,12 @@ fn read_hard(from: &mut Reader<'_>) -> Result<bool, Malformed> {
     let hard = from.u8()?;
     from.skip(7)?;
     Ok(hard != 0)
+}
+
+/// Writes `struct xfrm_usersa_flush`, padded as the kernel does.
+pub(crate) fn write_flush(protocol: Protocol, to: &mut Writer) {
+    to.u8(protocol.0);
+    to.zeros(3);
 }
 
 fn write_hard(hard: bool, to: &mut Writer) {

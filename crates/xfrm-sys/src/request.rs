@@ -6,6 +6,7 @@ use crate::constants::{
     XFRM_MSG_NEWSA, XFRM_MSG_UPDPOLICY, XFRM_MSG_UPDSA,
 };
 use crate::error::{Cause, Error, Object, Operation};
+use crate::message::write_flush;
 use crate::monitor::Acquire;
 use crate::policy::{Policy, PolicyQuery};
 use crate::sa::{Sa, SaFilter, SaQuery, SpiRequest};
@@ -197,7 +198,7 @@ impl RequestRef<'_> {
         match self {
             Self::AddSa(sa) | Self::UpdateSa(sa) => sa.write(to),
             Self::DeleteSa(query) => query.write(to),
-            Self::FlushSas(protocol) => to.u8(protocol.0),
+            Self::FlushSas(protocol) => write_flush(*protocol, to),
             Self::AddPolicy(policy) | Self::UpdatePolicy(policy) => policy.write(to),
             Self::DeletePolicy(query) => query.write(to),
             Self::FlushPolicies => {}

@@ -49,6 +49,22 @@ pub fn bypass_policies(socket: &impl AsFd) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Has this socket's packets be fragmented where they must: IKE messages do not fit every path, and a lost "too big"
+/// must not end a handshake.
+///
+/// # Errors
+///
+/// `EAFNOSUPPORT` if it is no IP socket.
+pub fn allow_fragmentation(socket: &impl AsFd) -> Result<(), Errno> {
+    let bound: SockaddrStorage = getsockname(socket.as_fd().as_raw_fd())?;
+    let (level, option, value) = match bound.family() {
+        Some(AddressFamily::Inet) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT),
+        Some(AddressFamily::Inet6) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT),
+        _ => return Err(Errno::EAFNOSUPPORT),
+    };
+    set(socket, level, option, &value.to_ne_bytes())
+}
+
 fn set(socket: &impl AsFd, level: i32, option: i32, value: &[u8]) -> Result<(), Errno> {
     let length = libc::socklen_t::try_from(value.len()).map_err(|_| Errno::EINVAL)?;
     let descriptor = socket.as_fd().as_raw_fd();

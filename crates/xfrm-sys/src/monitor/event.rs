@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use crate::attr::Attribute;
 use crate::codec::{Malformed, Reader, Writer, family_of};
+use crate::constants::{NLA_TYPE_MASK, XFRMA_SA_DIR, XFRMA_SA_PCPU};
 use crate::message::{Body, Message};
 use crate::policy::{Policy, PolicyQuery};
-use crate::sa::{Sa, SaId, SpiRequest};
+use crate::sa::{Sa, SaDirection, SaId, SpiRequest};
 use crate::selector::{Protocol, Selector};
 
 /// A packet met a policy and no SA (`XFRM_MSG_ACQUIRE`). The kernel keeps a larval state for it, and raises no other
@@ -29,6 +31,10 @@ pub struct Acquire {
     pub calgos: u32,
     /// The acquire's number, never 0: for [`Sa::seq`] and [`SpiRequest::seq`].
     pub seq: u32,
+    /// The larval state's direction, where the kernel says it (Linux 6.10).
+    pub direction: Option<SaDirection>,
+    /// The CPU the packet was sent on, for a policy that wants to know it (Linux 6.13).
+    pub pcpu: Option<u32>,
 }
 
 impl Acquire {
@@ -45,6 +51,8 @@ impl Acquire {
             seq: self.seq,
             mark: self.policy.mark,
             if_id: self.policy.if_id,
+            direction: self.direction,
+            pcpu: self.pcpu,
             ..request
         }
     }
@@ -59,7 +67,8 @@ impl Acquire {
         info.skip(3)?;
         let source = info.address()?;
         let mut selector = info.part("xfrm_selector", 56)?;
-        let policy = Policy::read_info(&mut info)?.with_attributes(*from)?;
+        let mut policy = Policy::read_info(&mut info)?.with_attributes(*from)?;
+        let (direction, pcpu) = take_larval(&mut policy.other)?;
         // No field says the addresses' family: it is the template's, which for a tunnel is not the packet's.
         let template = policy.templates.iter().find(|template| template.protocol == protocol);
         let family =
@@ -74,6 +83,8 @@ impl Acquire {
             ealgos: info.u32()?,
             calgos: info.u32()?,
             seq: info.u32()?,
+            direction,
+            pcpu,
         })
     }
 
@@ -90,7 +101,29 @@ impl Acquire {
         to.u32(self.calgos);
         to.u32(self.seq);
         self.policy.write_attributes(to);
+        if let Some(direction) = self.direction {
+            to.attribute(XFRMA_SA_DIR, |to| to.u8(direction.0));
+        }
+        if let Some(pcpu) = self.pcpu {
+            to.attribute(XFRMA_SA_PCPU, |to| to.u32(pcpu));
+        }
     }
+}
+
+/// Takes what is about the larval state out of the attributes that were no policy's.
+fn take_larval(other: &mut Vec<Attribute>) -> Result<(Option<SaDirection>, Option<u32>), Malformed> {
+    let (mut direction, mut pcpu) = (None, None);
+    for attribute in other.iter() {
+        match attribute.kind & NLA_TYPE_MASK {
+            XFRMA_SA_DIR => {
+                direction = Some(SaDirection(Reader::new("XFRMA_SA_DIR", &attribute.value).u8()?));
+            }
+            XFRMA_SA_PCPU => pcpu = Some(Reader::new("XFRMA_SA_PCPU", &attribute.value).u32()?),
+            _ => {}
+        }
+    }
+    other.retain(|attribute| !matches!(attribute.kind & NLA_TYPE_MASK, XFRMA_SA_DIR | XFRMA_SA_PCPU));
+    Ok((direction, pcpu))
 }
 
 /// An SA reached a limit (`XFRM_MSG_EXPIRE`).

@@ -91,16 +91,16 @@ impl Policy {
     }
 }
 
-/// Writes what sets apart policies of equal selectors.
+/// Writes what sets apart policies of equal selectors, in the kernel's order.
 pub(crate) fn write_scope(to: &mut Writer, mark: Option<Mark>, if_id: Option<u32>, kind: Option<PolicyType>) {
+    if let Some(kind) = kind {
+        write_policy_type(to, kind);
+    }
     if let Some(mark) = mark {
         to.attribute(XFRMA_MARK, |to| mark.write(to));
     }
     if let Some(if_id) = if_id {
         to.attribute(XFRMA_IF_ID, |to| to.u32(if_id));
-    }
-    if let Some(kind) = kind {
-        write_policy_type(to, kind);
     }
 }
 

@@ -7,7 +7,8 @@ use super::{Mode, SaDirection};
 use crate::attr::{Mark, attributes};
 use crate::codec::{Malformed, Reader, Writer, family_of};
 use crate::constants::{
-    XFRMA_ADDRESS_FILTER, XFRMA_IF_ID, XFRMA_MARK, XFRMA_PROTO, XFRMA_SA_DIR, XFRMA_SA_PCPU, XFRMA_SRCADDR,
+    AF_UNSPEC, XFRMA_ADDRESS_FILTER, XFRMA_IF_ID, XFRMA_MARK, XFRMA_PROTO, XFRMA_SA_DIR, XFRMA_SA_PCPU,
+    XFRMA_SRCADDR,
 };
 use crate::selector::{Prefix, Protocol};
 
@@ -129,7 +130,7 @@ impl SaFilter {
             match attribute.kind {
                 XFRMA_PROTO => filter.protocol = Some(Protocol(attribute.reader("XFRMA_PROTO").u8()?)),
                 XFRMA_ADDRESS_FILTER => {
-                    filter.addresses = Some(read_filter(attribute.reader("xfrm_address_filter"))?)
+                    filter.addresses = read_filter(attribute.reader("xfrm_address_filter"))?
                 }
                 _ => {}
             }
@@ -153,14 +154,18 @@ impl SaFilter {
     }
 }
 
-fn read_filter(mut from: Reader<'_>) -> Result<(Prefix, Prefix), Malformed> {
+/// Reads `struct xfrm_address_filter`; one without a family lets everything pass.
+fn read_filter(mut from: Reader<'_>) -> Result<Option<(Prefix, Prefix)>, Malformed> {
     const WHAT: &str = "xfrm_address_filter";
     let source = from.address()?;
     let destination = from.address()?;
     let family = from.u16()?;
+    if family == AF_UNSPEC {
+        return Ok(None);
+    }
     let source = Prefix { address: source.of(WHAT, family)?, length: from.u8()? };
     let destination = Prefix { address: destination.of(WHAT, family)?, length: from.u8()? };
-    Ok((source, destination))
+    Ok(Some((source, destination)))
 }
 
 /// What `XFRM_MSG_ALLOCSPI` asks: an SPI for a larval state, which lives for `net.core.xfrm_acq_expires` seconds.

@@ -61,6 +61,11 @@ impl ReplayEsn {
             window: from.u32()?,
             bitmap: Vec::new(),
         };
+        if from.is_empty() && words <= XFRMA_REPLAY_ESN_MAX / 32 {
+            // The kernel lets a request leave out an empty bitmap, and iproute2 does.
+            state.bitmap = (0..words).map(|_| 0).collect();
+            return Ok(state);
+        }
         let size = usize::try_from(words).ok().and_then(|words| words.checked_mul(4));
         let mut bitmap = from.part("replay bitmap", size.ok_or(from.fault(Fault::Length(words.into())))?)?;
         while !bitmap.is_empty() {

@@ -109,49 +109,43 @@ impl Sa {
         self.write_attributes(to);
     }
 
+    /// Writes the attributes in the kernel's order.
     pub(crate) fn write_attributes(&self, to: &mut Writer) {
+        write_word(to, XFRMA_SA_EXTRA_FLAGS, self.extra_flags);
+        if let Some(seconds) = self.last_used {
+            to.attribute(XFRMA_LASTUSED, |to| to.u64(seconds));
+        }
         if let Some(aead) = &self.aead {
             to.attribute(XFRMA_ALG_AEAD, |to| aead.write(to));
-        }
-        if let Some(encryption) = &self.encryption {
-            to.attribute(XFRMA_ALG_CRYPT, |to| encryption.write(to));
         }
         if let Some(authentication) = &self.authentication {
             let truncated = authentication.truncation_bits.is_some();
             let kind = if truncated { XFRMA_ALG_AUTH_TRUNC } else { XFRMA_ALG_AUTH };
             to.attribute(kind, |to| authentication.write(to));
         }
+        if let Some(encryption) = &self.encryption {
+            to.attribute(XFRMA_ALG_CRYPT, |to| encryption.write(to));
+        }
         if let Some(encap) = &self.encap {
             to.attribute(XFRMA_ENCAP, |to| encap.write(to));
+        }
+        write_word(to, XFRMA_TFCPAD, self.tfc_pad);
+        if let Some(mark) = self.mark {
+            to.attribute(XFRMA_MARK, |to| mark.write(to));
+        }
+        write_word(to, XFRMA_SET_MARK, self.output_mark.map(|mark| mark.value));
+        write_word(to, XFRMA_SET_MARK_MASK, self.output_mark.map(|mark| mark.mask));
+        if let Some(replay) = &self.replay_esn {
+            to.attribute(XFRMA_REPLAY_ESN_VAL, |to| replay.write(to));
         }
         if let Some(replay) = self.replay {
             to.attribute(XFRMA_REPLAY_VAL, |to| replay.write(to));
         }
-        if let Some(replay) = &self.replay_esn {
-            to.attribute(XFRMA_REPLAY_ESN_VAL, |to| replay.write(to));
-        }
-        if let Some(seconds) = self.last_used {
-            to.attribute(XFRMA_LASTUSED, |to| to.u64(seconds));
-        }
-        if let Some(mark) = self.mark {
-            to.attribute(XFRMA_MARK, |to| mark.write(to));
-        }
+        write_word(to, XFRMA_IF_ID, self.if_id);
         if let Some(direction) = self.direction {
             to.attribute(XFRMA_SA_DIR, |to| to.u8(direction.0));
         }
-        let words = [
-            (XFRMA_SET_MARK, self.output_mark.map(|mark| mark.value)),
-            (XFRMA_SET_MARK_MASK, self.output_mark.map(|mark| mark.mask)),
-            (XFRMA_IF_ID, self.if_id),
-            (XFRMA_SA_EXTRA_FLAGS, self.extra_flags),
-            (XFRMA_SA_PCPU, self.pcpu),
-            (XFRMA_TFCPAD, self.tfc_pad),
-        ];
-        for (kind, word) in words {
-            if let Some(word) = word {
-                to.attribute(kind, |to| to.u32(word));
-            }
-        }
+        write_word(to, XFRMA_SA_PCPU, self.pcpu);
         for attribute in &self.other {
             attribute.write(to);
         }
@@ -160,6 +154,12 @@ impl Sa {
     /// Whether the addresses are of one family.
     pub(crate) fn is_consistent(&self) -> bool {
         family_of(self.source) == family_of(self.id.destination) && self.selector.is_consistent()
+    }
+}
+
+fn write_word(to: &mut Writer, kind: u16, word: Option<u32>) {
+    if let Some(word) = word {
+        to.attribute(kind, |to| to.u32(word));
     }
 }
 

@@ -147,6 +147,8 @@ impl Database {
             ealgos: template.ealgos,
             calgos: template.calgos,
             seq: larval.seq,
+            direction: larval.direction,
+            pcpu: larval.pcpu,
             policy,
         };
         self.tell(Event::Acquire(Box::new(acquire.clone())));
