@@ -3,6 +3,12 @@
 //! A target panics when its door does, or when a promise of what is behind the door is broken. `src/bin` hands the
 //! targets to libFuzzer, `tests/replay.rs` runs the committed corpora through them on every `cargo test`.
 
+use core::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use coati_config::diag::Diagnostics;
+use coati_config::files::Memory;
+use coati_config::setkey::{FwdCopies, PolicySet, check_keyable};
 use ike_proto::wire::encrypted::strip_padding;
 use ike_proto::wire::pretty::Pretty;
 use ike_proto::wire::registry::PayloadType;
@@ -22,6 +28,8 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target.
 pub const TARGETS: &[Target] = &[
     ("psk_txt", psk_txt),
+    ("racoon_conf", racoon_conf),
+    ("setkey_conf", setkey_conf),
     ("udp_encap", udp_encap),
     ("wire_chain", wire_chain),
     ("wire_header", wire_header),
@@ -152,11 +160,50 @@ pub fn psk_txt(data: &[u8]) {
     for entry in file.entries() {
         let found = file.entry(entry.id_octets());
         assert!(found.is_some_and(|found| found.id_octets() == entry.id_octets()));
-        // A tilde is in none of the fixed texts, which libFuzzer else tries as keys.
+        // In tildes, because libFuzzer tries the fixed texts of the messages as keys.
         let key = entry.key.expose();
-        if key.len() >= 8 && key.contains(&b'~') && occurrences(data, key) == 1 {
+        let inside = key.strip_prefix(b"~").and_then(|rest| rest.strip_suffix(b"~"));
+        if inside.is_some_and(|inside| inside.len() >= 8 && inside.iter().all(u8::is_ascii_alphanumeric))
+            && occurrences(data, key) == 1
+        {
             assert_eq!(occurrences(shown.as_bytes(), key), 0, "{shown}");
         }
+    }
+}
+
+/// A racoon.conf, which may include one other file and itself: there is a configuration if there is no error.
+pub fn racoon_conf(data: &[u8]) {
+    let files = Memory::new()
+        .with("/etc/racoon/racoon.conf", data)
+        .with("/etc/racoon/more.conf", "path pre_shared_key \"psk.txt\";")
+        .with_host("host.example", &[IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+    let (config, diagnostics) =
+        coati_config::racoon::parse(Path::new("/etc/racoon/racoon.conf"), data, &files);
+    assert_consistent(config.is_some(), &diagnostics);
+}
+
+/// A setkey file: there are commands if there is no error, and playing them twice gives the same policies.
+pub fn setkey_conf(data: &[u8]) {
+    let files = Memory::new().with_host("host.example", &[IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+    let (file, diagnostics) = coati_config::setkey::parse("ipsec-tools.conf", data, &files);
+    assert_consistent(file.is_some(), &diagnostics);
+    let Some(file) = file else { return };
+    for copies in [FwdCopies::Made, FwdCopies::NotMade] {
+        let (set, diagnostics) = PolicySet::of(core::slice::from_ref(&file), copies);
+        assert_eq!(PolicySet::of(core::slice::from_ref(&file), copies).0, set);
+        assert_consistent(!diagnostics.has_errors(), &diagnostics);
+        let keyable = check_keyable(&set.policies, false);
+        assert_consistent(!keyable.has_errors(), &keyable);
+    }
+}
+
+/// A value is there exactly if there is no error, and what is said can be shown: of much, the beginning and the end,
+/// for showing takes far longer than parsing.
+fn assert_consistent(is_there: bool, diagnostics: &Diagnostics) {
+    assert_ne!(is_there, diagnostics.has_errors());
+    let said = diagnostics.iter();
+    for diagnostic in said.clone().take(3).chain(said.rev().take(3)) {
+        assert!(!diagnostic.render(false).is_empty());
     }
 }
 
