@@ -7,9 +7,6 @@ pub mod diag;
 pub mod files;
 pub mod net;
 pub mod psk;
-pub mod racoon {
-    pub mod model;
-}
-pub mod setkey {
-    pub mod model;
-}
+pub mod racoon;
+pub mod setkey;
+mod spelling;

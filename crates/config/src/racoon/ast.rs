@@ -110,7 +110,10 @@ pub(crate) enum RemoteOption {
     MyIdentifier(WrittenId),
     PeersIdentifier(WrittenId),
     XauthLogin,
-    CertificateX509 { certificate: Text, key: Text },
+    CertificateX509 {
+        certificate: Text,
+        key: Text,
+    },
     CertificatePlainRsa(Text),
     PeersX509(Text),
     PeersPlainRsa(Text),

@@ -143,8 +143,11 @@ const fn is_word(octet: &u8) -> bool {
 }
 
 const fn is_stray(octet: &u8) -> bool {
-    !is_word(octet) && !octet.is_ascii_whitespace() && *octet != 0x0b && !matches!(
-        octet,
-        b';' | b'{' | b'}' | b',' | b'[' | b']' | b'/' | b'-' | b'=' | b'(' | b')' | b'"' | b'#'
-    )
+    !is_word(octet)
+        && !octet.is_ascii_whitespace()
+        && *octet != 0x0b
+        && !matches!(
+            octet,
+            b';' | b'{' | b'}' | b',' | b'[' | b']' | b'/' | b'-' | b'=' | b'(' | b')' | b'"' | b'#'
+        )
 }

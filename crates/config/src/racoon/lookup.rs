@@ -134,9 +134,7 @@ impl SaInfoId {
             Self::Net { net, protocol, .. } => {
                 traffic.protocol == *protocol && traffic.net.network() == net.network()
             }
-            Self::Range { first, last, protocol, .. } => {
-                traffic.protocol == *protocol && ends(*first, *last)
-            }
+            Self::Range { first, last, protocol, .. } => traffic.protocol == *protocol && ends(*first, *last),
             Self::Name(_) => false,
         }
     }

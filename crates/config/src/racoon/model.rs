@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use ike_proto::wire::registry::{EncrId, IntegId, KeId, PrfId};
 
+use super::feature::Use;
 use crate::diag::Place;
 use crate::net::{Endpoint, IpNet};
 
@@ -44,6 +45,8 @@ pub struct RacoonConfig {
     pub remotes: Vec<Remote>,
     /// `sainfo` blocks, most specific first, ties in file order. See [`RacoonConfig::sainfo_for`].
     pub sainfos: Vec<SaInfo>,
+    /// What is asked of the daemon beyond the usual. See [`RacoonConfig::refuse_all_but`].
+    pub uses: Vec<Use>,
 }
 
 /// How much to log.
