@@ -243,3 +243,32 @@ fn write_with_length(to: &mut Writer, name: &AlgorithmName, key: &Key, length: u
     to.u32(length);
     to.put(key.expose());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_up_to_63_octets_and_no_nul() {
+        assert_eq!(AlgorithmName::from_octets(&[b'x'; 63]).unwrap().octets(), [b'x'; 63]);
+        assert_eq!(AlgorithmName::from_octets(&[b'x'; 64]), None);
+        assert_eq!(AlgorithmName::from_octets(b"a\0b"), None);
+        assert_eq!(AlgorithmName::from_octets(b"").unwrap().octets(), b"");
+        assert_eq!(AlgorithmName::from_octets(b"a\x1b\xff").unwrap().to_string(), "a\\x1b\\xff");
+        assert_eq!(AlgorithmName::CBC_AES.octets(), b"cbc(aes)");
+    }
+
+    #[test]
+    fn a_key_shows_its_length_and_nothing_else() {
+        let key = Key::copy_of(b"secret");
+        assert_eq!(format!("{key:?} {key:#?}"), "Key(6 octets) Key(6 octets)");
+        let aead = Aead { name: AlgorithmName::RFC4106_GCM_AES, key: key.clone(), icv_bits: 128 };
+        assert_eq!(
+            format!("{aead:?}"),
+            "Aead { name: rfc4106(gcm(aes)), key: Key(6 octets), icv_bits: 128 }"
+        );
+        assert!(
+            key == Key::copy_of(b"secret") && key != Key::copy_of(b"secreT") && key != Key::copy_of(b"secre")
+        );
+    }
+}

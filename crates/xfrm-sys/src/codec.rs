@@ -328,3 +328,36 @@ impl Writer {
 pub(crate) fn family_or(family: u16, instead: u16) -> u16 {
     if family == AF_UNSPEC { instead } else { family }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_back_is_wiped_and_forgotten() {
+        let mut writer = Writer::new();
+        writer.put(b"kept");
+        writer.attribute(1, |to| to.zeros(70_000));
+        assert_eq!(writer.octets(), Err(TooLong));
+        writer.truncate(4);
+        assert_eq!(writer.octets(), Ok(&b"kept"[..]));
+        writer.clear();
+        assert_eq!(writer.octets(), Ok(&[][..]));
+    }
+
+    #[test]
+    fn growing_keeps_what_was_written() {
+        let mut writer = Writer::new();
+        let octets: Vec<u8> = (0..=255).cycle().take(20_000).collect();
+        octets.chunks(7).for_each(|chunk| writer.put(chunk));
+        assert_eq!(writer.octets(), Ok(&octets[..]));
+    }
+
+    #[test]
+    fn faults_name_the_structure() {
+        let mut reader = Reader::new("xfrm_id", &[1, 2, 3]);
+        let malformed = reader.u32().unwrap_err();
+        assert_eq!(malformed.to_string(), "xfrm_id is cut short");
+        assert_eq!(reader.u8(), Ok(1), "a failed read takes nothing");
+    }
+}

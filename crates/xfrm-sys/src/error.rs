@@ -191,3 +191,38 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Direction;
+    use crate::selector::{Prefix, Selector};
+
+    #[test]
+    fn an_error_names_operation_object_and_the_kernels_words() {
+        let text = Some(String::from("Requested \x1bAEAD algorithm not found"));
+        let id = SaId::esp("10.0.0.2".parse().unwrap(), 0x1234);
+        let cause = Cause::Refused { errno: Errno::ENOSYS, text };
+        let error = Error { operation: Operation::AddSa, object: Object::Sa(id), cause };
+        assert_eq!(
+            error.to_string(),
+            "cannot add SA (esp 0x00001234 to 10.0.0.2): Function not implemented \
+             (ENOSYS: Requested \\u{1b}AEAD algorithm not found)"
+        );
+        let host = Prefix::host("10.0.0.1".parse().unwrap());
+        let query = PolicyQuery::by_selector(Selector::new(host, host), Direction::IN);
+        let error = Error { operation: Operation::DeletePolicy, object: query.into(), cause: Cause::Timeout };
+        assert_eq!(
+            error.to_string(),
+            "cannot delete policy (in 10.0.0.1/32 > 10.0.0.1/32): the kernel did not answer in time"
+        );
+    }
+
+    #[test]
+    fn only_what_may_have_been_done_is_uncertain() {
+        let error = |cause| Error { operation: Operation::AddSa, object: Object::None, cause };
+        assert!(error(Cause::Socket(Errno::ENOBUFS)).is_uncertain() && error(Cause::NoAnswer).is_uncertain());
+        assert!(!error(Cause::Refused { errno: Errno::EPERM, text: None }).is_uncertain());
+        assert!(!error(Cause::Socket(Errno::ESRCH)).is_missing(), "the kernel did not say so");
+    }
+}

@@ -222,3 +222,68 @@ fn write_port(f: &mut fmt::Formatter<'_>, port: PortMatch) -> fmt::Result {
         mask => write!(f, "[{}/{mask:#06x}]", port.port),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prefix(address: &str, length: u8) -> Prefix {
+        Prefix { address: address.parse().unwrap(), length }
+    }
+
+    #[test]
+    fn a_prefix_contains_what_shares_its_leading_bits() {
+        for (address, length, inside, outside) in [
+            ("10.1.2.3", 32, "10.1.2.3", "10.1.2.2"),
+            ("10.1.2.3", 9, "10.127.0.0", "10.128.0.0"),
+            ("fd00::1", 128, "fd00::1", "fd00::"),
+            ("fd00::1", 127, "fd00::", "fd00::2"),
+            ("0.0.0.0", 0, "255.255.255.255", "::"),
+            ("::", 0, "ffff::", "0.0.0.0"),
+            // Longer than an address: as long as one.
+            ("10.1.2.3", 200, "10.1.2.3", "10.1.2.2"),
+        ] {
+            assert!(
+                prefix(address, length).contains(inside.parse().unwrap()),
+                "{inside} in {address}/{length}"
+            );
+            assert!(
+                !prefix(address, length).contains(outside.parse().unwrap()),
+                "{outside} in {address}/{length}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_selector_reads_like_a_sentence() {
+        let mut selector = Selector::new(prefix("10.0.0.1", 32), prefix("10.0.0.0", 8));
+        assert_eq!(selector.to_string(), "10.0.0.1/32 > 10.0.0.0/8");
+        selector.protocol = Protocol::TCP;
+        selector.source_port = PortMatch { port: 0x1000, mask: 0xf000 };
+        selector.destination_port = PortMatch::exactly(22);
+        assert_eq!(selector.to_string(), "10.0.0.1/32[4096/0xf000] > 10.0.0.0/8[22] tcp");
+        assert_eq!(
+            (Protocol(99).to_string(), format!("{:?}", Protocol::ESP)),
+            ("99".into(), "Protocol(esp)".into())
+        );
+    }
+
+    #[test]
+    fn families_are_not_mixed_and_prefixes_not_too_long() {
+        let v4 = prefix("10.0.0.1", 32);
+        assert!(Selector::new(v4, v4).is_consistent());
+        assert!(!Selector::new(v4, prefix("::", 0)).is_consistent());
+        assert!(!Selector::new(prefix("10.0.0.1", 33), v4).is_consistent());
+        assert!(!Selector::new(prefix("::", 0), prefix("::", 129)).is_consistent());
+    }
+
+    #[test]
+    fn a_port_is_compared_under_its_mask() {
+        assert!(
+            PortMatch::ANY.contains(7)
+                && PortMatch::exactly(7).contains(7)
+                && !PortMatch::exactly(7).contains(8)
+        );
+        assert!(PortMatch { port: 0x1000, mask: 0xf000 }.contains(0x1fff));
+    }
+}

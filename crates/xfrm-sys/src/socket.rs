@@ -42,7 +42,7 @@ impl XfrmSocket {
     /// Opens a socket in the network namespace of this thread. `receive_space`: octets the kernel may queue.
     pub(crate) fn open(receive_space: usize) -> Result<Self, Errno> {
         let socket = bound_socket(receive_space).map_err(errno)?;
-        let buffer = Zeroizing::new(std::iter::repeat_n(0, DATAGRAM).collect());
+        let buffer = Zeroizing::new(vec![0; DATAGRAM]);
         Ok(Self { socket, receive_space, timeout: None, buffer, filled: 0 })
     }
 

@@ -87,7 +87,7 @@ proptest! {
 
 /// A message with a true length.
 fn framed(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(16 + body.len()).unwrap();
+    let length = u32::try_from(16 + body.len()).expect("short");
     [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &flags.to_ne_bytes(), &[0; 8], body].concat()
 }
 

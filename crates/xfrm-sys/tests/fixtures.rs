@@ -1,5 +1,6 @@
 //! Messages captured between `ip xfrm` and real kernels (each file names its command) mean what the command says, and
 //! are written as they were read.
+#![allow(clippy::unwrap_used, reason = "a failed test is all it leads to")]
 
 mod support;
 

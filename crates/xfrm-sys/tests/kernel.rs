@@ -2,6 +2,7 @@
 //!
 //! They need root: a test that cannot have a namespace fails and says so. What the kernel lacks (ESP) is no failure:
 //! then its refusal is what is tested.
+#![allow(clippy::unwrap_used, reason = "a failed test is all it leads to")]
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};

@@ -255,3 +255,279 @@ fn verdict(ack: Ack) -> Result<(), Cause> {
         code => Err(Cause::Refused { errno: Errno::from_raw(code.wrapping_neg()), text: ack.text }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::constants::{NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_MULTI, XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA};
+    use crate::error::{Object, Operation};
+    use crate::policy::{Direction, Policy, PolicyQuery};
+    use crate::sa::{Sa, SaId};
+    use crate::selector::{Prefix, Selector};
+
+    /// What the kernel does with one datagram of requests, given the messages in it.
+    type Answers = Vec<Result<Vec<Message>, Errno>>;
+
+    /// A kernel that answers each datagram with what a test put down for it.
+    #[derive(Default)]
+    struct Script {
+        answers: VecDeque<fn(&[Message]) -> Answers>,
+        queue: VecDeque<Result<Vec<u8>, Errno>>,
+        last: Vec<u8>,
+        sent: Vec<usize>,
+        reopened: usize,
+    }
+
+    impl Transport for Script {
+        fn send(&mut self, octets: &[u8]) -> Result<(), Errno> {
+            let requests: Vec<Message> = messages(octets).map(Result::unwrap).collect();
+            self.sent.push(requests.len());
+            let answer = self.answers.pop_front().unwrap_or(acknowledge);
+            for datagram in answer(&requests) {
+                self.queue.push_back(datagram.map(|messages| {
+                    messages.iter().flat_map(|message| message.to_octets().unwrap().to_vec()).collect()
+                }));
+            }
+            Ok(())
+        }
+
+        fn recv(&mut self) -> Result<&[u8], Errno> {
+            self.last = self.queue.pop_front().unwrap_or(Err(Errno::EAGAIN))?;
+            Ok(&self.last)
+        }
+
+        fn wipe(&mut self) {
+            self.last.clear();
+        }
+
+        fn reopen(&mut self) -> Result<(), Errno> {
+            self.reopened += 1;
+            self.queue.clear();
+            Ok(())
+        }
+    }
+
+    fn exchange(answers: &[fn(&[Message]) -> Answers]) -> Exchange<Script> {
+        Exchange::new(Script { answers: answers.iter().copied().collect(), ..Script::default() })
+    }
+
+    fn message(request: &Message, flags: u16, body: Body) -> Message {
+        Message { flags, sequence: request.sequence, port: 1, body }
+    }
+
+    fn ack(request: &Message, errno: i32) -> Message {
+        let text = (errno != 0).then(|| String::from("words"));
+        message(request, NLM_F_CAPPED | NLM_F_ACK_TLVS, Body::Error(Ack { code: -errno, text }))
+    }
+
+    fn acknowledge(requests: &[Message]) -> Answers {
+        vec![Ok(requests.iter().map(|request| ack(request, 0)).collect())]
+    }
+
+    fn policy(number: u32) -> Policy {
+        let host = Prefix::host(IpAddr::V4(Ipv4Addr::from_bits(number)));
+        Policy { priority: number, ..Policy::new(Selector::new(host, host), Direction::OUT) }
+    }
+
+    fn row(request: &Message, flags: u16, number: u32) -> Message {
+        message(request, flags | NLM_F_MULTI, Body::NewPolicy(Box::new(policy(number))))
+    }
+
+    fn done(request: &Message) -> Message {
+        message(request, NLM_F_MULTI, Body::Done(Ack::default()))
+    }
+
+    fn dump(exchange: &mut Exchange<Script>) -> Result<Vec<u32>, Cause> {
+        let subject = Subject { operation: Operation::DumpPolicies, object: Object::None };
+        let row = |body| if let Body::NewPolicy(policy) = body { Some(policy.priority) } else { None };
+        exchange.dump(&subject, XFRM_MSG_GETPOLICY, |_| {}, row).map_err(|error| error.cause)
+    }
+
+    fn ask(exchange: &mut Exchange<Script>) -> Result<Body, Cause> {
+        let id = SaId::esp(Ipv4Addr::LOCALHOST.into(), 9);
+        let subject = Subject { operation: Operation::GetSa, object: Object::Sa(id) };
+        exchange.ask(&subject, XFRM_MSG_GETSA, |to| id.write(to)).map_err(|error| error.cause)
+    }
+
+    fn an_sa() -> Body {
+        let address = Ipv4Addr::LOCALHOST.into();
+        Body::NewSa(Box::new(Sa::new(address, SaId::esp(address, 9))))
+    }
+
+    #[test]
+    fn acknowledgements_are_matched_by_number_in_any_order_and_datagram() {
+        let mut exchange = exchange(&[|requests| {
+            vec![
+                Ok(vec![ack(&requests[2], 0)]),
+                Ok(vec![ack(&requests[1], libc::EEXIST), ack(&requests[0], 0)]),
+            ]
+        }]);
+        let policies = [policy(1), policy(2), policy(3)];
+        let results = exchange.batch(&policies.each_ref().map(RequestRef::AddPolicy));
+        assert!(results[0].is_ok() && results[2].is_ok());
+        let error = results[1].as_ref().unwrap_err();
+        assert_eq!((error.errno(), error.text()), (Some(Errno::EEXIST), Some("words")));
+        assert_eq!(error.object, PolicyQuery::same_as(&policies[1]).into());
+        assert_eq!(exchange.transport.sent, [3]);
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_sent_fails_alone() {
+        let mut exchange = exchange(&[]);
+        let mut mixed = policy(2);
+        mixed.selector.source = Prefix::host(std::net::Ipv6Addr::LOCALHOST.into());
+        let mut long = policy(3);
+        long.other = vec![crate::Attribute { kind: 99, value: vec![0; 70_000].into() }];
+        let policies = [policy(1), mixed, long, policy(4)];
+        let results = exchange.batch(&policies.each_ref().map(RequestRef::AddPolicy));
+        let causes: Vec<_> =
+            results.iter().map(|result| result.as_ref().err().map(|error| &error.cause)).collect();
+        assert!(matches!(causes[..], [None, Some(Cause::Invalid(_)), Some(Cause::Invalid(TOO_LONG)), None]));
+        assert_eq!(exchange.transport.sent, [2]);
+    }
+
+    #[test]
+    fn a_long_batch_is_split_by_number_and_by_size() {
+        let mut by_number = exchange(&[]);
+        let policies: Vec<_> = (0..150).map(policy).collect();
+        let requests: Vec<_> = policies.iter().map(RequestRef::AddPolicy).collect();
+        assert!(by_number.batch(&requests).iter().all(Result::is_ok));
+        assert_eq!(by_number.transport.sent, [64, 64, 22]);
+
+        let mut by_size = exchange(&[]);
+        let mut big = policy(1);
+        big.other = vec![crate::Attribute { kind: 99, value: vec![0; 40_000].into() }];
+        let results = by_size.batch(&[RequestRef::AddPolicy(&big); 3]);
+        assert_eq!((results.len(), results.iter().all(Result::is_ok)), (3, true));
+        assert_eq!(by_size.transport.sent, [1, 1, 1]);
+        assert_eq!(by_size.batch(&[]), []);
+    }
+
+    #[test]
+    fn lost_and_missing_acknowledgements_leave_the_rest_uncertain() {
+        let lost: fn(&[Message]) -> Answers =
+            |requests| vec![Ok(vec![ack(&requests[0], 0)]), Err(Errno::ENOBUFS)];
+        let missing: fn(&[Message]) -> Answers = |requests| vec![Ok(vec![ack(&requests[0], 0)])];
+        for (answer, cause) in [(lost, Cause::Socket(Errno::ENOBUFS)), (missing, Cause::Timeout)] {
+            let mut exchange = exchange(&[answer]);
+            let policies = [policy(1), policy(2)];
+            let results = exchange.batch(&policies.each_ref().map(RequestRef::AddPolicy));
+            assert!(results[0].is_ok());
+            let error = results[1].as_ref().unwrap_err();
+            assert_eq!((&error.cause, error.is_uncertain()), (&cause, true));
+            assert!(
+                exchange.batch(&[RequestRef::FlushPolicies])[0].is_ok(),
+                "the next request is not disturbed"
+            );
+        }
+    }
+
+    #[test]
+    fn a_late_answer_is_not_taken_for_the_next_requests() {
+        let mut exchange = exchange(&[
+            |_| vec![Err(Errno::EAGAIN)],
+            |requests| {
+                let late = Message { sequence: requests[0].sequence - 1, ..ack(&requests[0], libc::EPERM) };
+                vec![Ok(vec![late]), Ok(vec![ack(&requests[0], 0)])]
+            },
+        ]);
+        assert!(exchange.batch(&[RequestRef::FlushPolicies])[0].is_err());
+        assert!(exchange.batch(&[RequestRef::FlushPolicies])[0].is_ok());
+    }
+
+    #[test]
+    fn an_object_comes_before_its_acknowledgement_or_there_is_no_answer() {
+        let mut exchange = exchange(&[
+            |requests| vec![Ok(vec![message(&requests[0], 0, an_sa())]), Ok(vec![ack(&requests[0], 0)])],
+            acknowledge,
+            |requests| vec![Ok(vec![message(&requests[0], 0, an_sa()), ack(&requests[0], libc::ESRCH)])],
+            |_| vec![],
+        ]);
+        assert_eq!(ask(&mut exchange), Ok(an_sa()));
+        assert_eq!(ask(&mut exchange), Err(Cause::NoAnswer));
+        assert!(matches!(ask(&mut exchange), Err(Cause::Refused { errno: Errno::ESRCH, .. })));
+        assert_eq!(ask(&mut exchange), Err(Cause::Timeout));
+    }
+
+    #[test]
+    fn answers_to_nobody_do_not_hold_a_request_for_ever() {
+        let mut exchange = exchange(&[|requests| {
+            let stale = Message { sequence: requests[0].sequence.wrapping_sub(9), ..ack(&requests[0], 0) };
+            (0..STALE_DATAGRAMS + 2).map(|_| Ok(vec![stale.clone()])).collect()
+        }]);
+        assert_eq!(ask(&mut exchange), Err(Cause::Timeout));
+    }
+
+    #[test]
+    fn a_dump_that_the_table_changed_under_is_made_again() {
+        let mut exchange = exchange(&[
+            |requests| {
+                vec![Ok(vec![
+                    row(&requests[0], 0, 1),
+                    row(&requests[0], NLM_F_DUMP_INTR, 2),
+                    done(&requests[0]),
+                ])]
+            },
+            |requests| {
+                vec![Ok(vec![row(&requests[0], 0, 3)]), Ok(vec![row(&requests[0], 0, 4), done(&requests[0])])]
+            },
+        ]);
+        assert_eq!(dump(&mut exchange), Ok(vec![3, 4]));
+        assert_eq!(exchange.transport.sent, [1, 1]);
+    }
+
+    #[test]
+    fn a_table_that_never_rests_is_given_up() {
+        let restless: fn(&[Message]) -> Answers =
+            |requests| vec![Ok(vec![row(&requests[0], NLM_F_DUMP_INTR, 1), done(&requests[0])])];
+        let mut exchange = exchange(&[restless; DUMP_ATTEMPTS + 1]);
+        assert_eq!(dump(&mut exchange), Err(Cause::Interrupted));
+        assert_eq!(exchange.transport.sent.len(), DUMP_ATTEMPTS);
+    }
+
+    #[test]
+    fn a_dump_refused_or_cut_off_says_so_and_leaves_the_socket_usable() {
+        let mut exchange = exchange(&[
+            |requests| vec![Ok(vec![ack(&requests[0], libc::EPERM)])],
+            |requests| {
+                let failed = Ack { code: -libc::EINVAL, text: Some("words".into()) };
+                vec![Ok(vec![message(&requests[0], NLM_F_MULTI | NLM_F_ACK_TLVS, Body::Done(failed))])]
+            },
+            |requests| vec![Ok(vec![row(&requests[0], 0, 1)])],
+            |requests| vec![Ok(vec![done(&requests[0])])],
+        ]);
+        assert!(matches!(dump(&mut exchange), Err(Cause::Refused { errno: Errno::EPERM, .. })));
+        let failed = dump(&mut exchange);
+        assert!(matches!(failed, Err(Cause::Refused { errno: Errno::EINVAL, text: Some(_) })), "{failed:?}");
+        assert_eq!(exchange.transport.reopened, 0);
+        assert_eq!(dump(&mut exchange), Err(Cause::Timeout));
+        assert_eq!(exchange.transport.reopened, 1);
+        assert_eq!(dump(&mut exchange), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_dump_with_an_unreadable_row_is_read_to_its_end_and_fails() {
+        let mut exchange = exchange(&[|requests| {
+            let unreadable = crate::message::Payload(vec![1, 2, 3].into());
+            let body = Body::Unknown { kind: crate::constants::XFRM_MSG_NEWPOLICY, payload: unreadable };
+            vec![
+                Ok(vec![row(&requests[0], 0, 1), message(&requests[0], 0, body)]),
+                Ok(vec![done(&requests[0])]),
+            ]
+        }]);
+        assert!(matches!(dump(&mut exchange), Err(Cause::Unreadable(_))));
+        assert!(exchange.transport.queue.is_empty());
+    }
+
+    #[test]
+    fn sequence_numbers_wrap() {
+        let mut exchange = exchange(&[]);
+        exchange.sequence = u32::MAX - 1;
+        let policies = [policy(1), policy(2), policy(3)];
+        assert!(exchange.batch(&policies.each_ref().map(RequestRef::AddPolicy)).iter().all(Result::is_ok));
+        assert_eq!(exchange.sequence, 1);
+    }
+}

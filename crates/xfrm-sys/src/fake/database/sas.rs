@@ -12,7 +12,7 @@ use crate::fake::{expire_of, mapping_of};
 use crate::lifetime::Usage;
 use crate::monitor::{Acquire, Event, Group};
 use crate::request::{RequestRef, Subject};
-use crate::sa::{Sa, SaDirection, SaFilter, SaFlags, SaId, SaQuery, SpiRequest};
+use crate::sa::{ReplayEsn, Sa, SaDirection, SaFilter, SaFlags, SaId, SaQuery, SpiRequest};
 use crate::selector::{Prefix, Protocol, Selector};
 
 /// `net.core.xfrm_acq_expires`, in seconds.
@@ -138,6 +138,7 @@ impl Database {
         }
         self.last_acquire = self.last_acquire.wrapping_add(1).max(1);
         larval.seq = self.last_acquire;
+        larval.direction = Some(SaDirection::OUT);
         let larval = self.insert_sa(&larval);
         let acquire = Acquire {
             id,
@@ -147,8 +148,9 @@ impl Database {
             ealgos: template.ealgos,
             calgos: template.calgos,
             seq: larval.seq,
-            direction: larval.direction,
-            pcpu: larval.pcpu,
+            // The kernel says it of the larval state, not in the acquire.
+            direction: None,
+            pcpu: None,
             policy,
         };
         self.tell(Event::Acquire(Box::new(acquire.clone())));
@@ -296,6 +298,8 @@ fn check_sa(subject: &Subject, sa: &Sa) -> Result<(), Error> {
         "Replay window is incompatible with ESN"
     } else if window.is_some_and(|window| window > XFRMA_REPLAY_ESN_MAX) {
         "ESN bitmap length must be <= 128"
+    } else if sa.replay_esn.as_ref().is_some_and(|replay| !fits_bitmap(replay)) {
+        "ESN replay window is too large for the chosen bitmap size"
     } else if outbound && (sa.replay_window != 0 || window.is_some_and(|window| window != 0)) {
         "Replay window should not be set for output SA"
     } else if esn && !outbound && window == Some(0) {
@@ -304,6 +308,10 @@ fn check_sa(subject: &Subject, sa: &Sa) -> Result<(), Error> {
         return Ok(());
     };
     Err(refused(subject, Errno::EINVAL, Some(fault)))
+}
+
+fn fits_bitmap(replay: &ReplayEsn) -> bool {
+    usize::try_from(replay.window).is_ok_and(|window| window <= replay.bitmap.len() * 32)
 }
 
 /// What an update changes of an SA that is not larval.
