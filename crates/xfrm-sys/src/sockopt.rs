@@ -49,8 +49,8 @@ pub fn bypass_policies(socket: &impl AsFd) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Has this socket's packets be fragmented where they must: IKE messages do not fit every path, and a lost "too big"
-/// must not end a handshake.
+/// Lets this socket's packets be fragmented on their way: IKE messages do not fit every path, and a lost "too big" must
+/// not end a handshake.
 ///
 /// # Errors
 ///

@@ -11,6 +11,7 @@ use std::process::Command;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use xfrm_sys::*;
 
 const US: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
@@ -320,6 +321,8 @@ fn an_esp_sa_comes_back_as_it_was_added_or_the_kernel_says_what_it_lacks() {
     let kept = client.get_sa(&sa.id.into()).unwrap();
     assert_eq!(kept, Sa { usage: kept.usage, selector: kept.selector, ..sa.clone() });
     assert!(client.add_sa(&sa).unwrap_err().is_exists());
+    client.update_sa(&kept).unwrap();
+    assert_eq!(client.get_sa(&sa.id.into()).unwrap(), kept, "what was got can be given back");
     let mut changed = sa.clone();
     changed.encap = Some(Encap::udp(4500, 1025));
     changed.limits.hard_packets = 99;
@@ -478,9 +481,30 @@ fn udp_sockets_take_encapsulation_and_bypass_the_policies() {
     client.flush_policies().unwrap();
     assert_eq!(client.dump_policies().unwrap().len(), 2, "a flush leaves the policies of sockets");
     drop(socket);
-    let tcp = std::os::unix::net::UnixDatagram::unbound().unwrap();
-    assert_eq!(sockopt::bypass_policies(&tcp), Err(Errno::EAFNOSUPPORT));
-    assert!(sockopt::set_udp_encap(&tcp).is_err());
+    let unix = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    assert_eq!(sockopt::bypass_policies(&unix), Err(Errno::EAFNOSUPPORT));
+    assert!(sockopt::set_udp_encap(&unix).is_err());
+}
+
+#[test]
+fn packets_of_a_socket_that_allows_it_may_be_fragmented() {
+    enter_namespace();
+    let raw = socket(AddressFamily::Inet, SockType::Raw, SockFlag::empty(), SockProtocol::Udp).unwrap();
+    let raw = UdpSocket::from(raw);
+    raw.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+    let sender = UdpSocket::bind((US, 0)).unwrap();
+    let receiver = UdpSocket::bind((US, 0)).unwrap();
+    let may_not_be_fragmented = || {
+        sender.send_to(b"x", receiver.local_addr().unwrap()).unwrap();
+        let mut packet = [0; 64];
+        assert!(raw.recv(&mut packet).unwrap() > 20);
+        packet[6] & 0x40 != 0
+    };
+    assert!(may_not_be_fragmented());
+    sockopt::allow_fragmentation(&sender).unwrap();
+    assert!(!may_not_be_fragmented());
+    let unix = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    assert_eq!(sockopt::allow_fragmentation(&unix), Err(Errno::EAFNOSUPPORT));
 }
 
 #[test]
