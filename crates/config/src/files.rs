@@ -7,6 +7,8 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
 /// No configuration file is longer than this, in octets.
 pub const LARGEST_FILE: u64 = 64 << 20;
 
@@ -54,9 +56,10 @@ pub struct Disk;
 
 impl Files for Disk {
     fn read(&self, path: &Path) -> io::Result<(FileFacts, Vec<u8>)> {
-        // Not blocking: a pipe without a writer must not hold up the start.
-        let flags = nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_CLOEXEC;
+        // Not blocking: to open a pipe without a writer must not hold up the start. A pipe with one is then waited for.
+        let flags = OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let file = File::options().read(true).custom_flags(flags.bits()).open(path)?;
+        fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
         let meta = file.metadata()?;
         if meta.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
@@ -161,5 +164,29 @@ impl Files for Memory {
 
     fn effective_uid(&self) -> u32 {
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_without_a_writer_is_empty_and_a_directory_is_refused() {
+        let folder = std::env::temp_dir().join(format!("coati-config-files-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let pipe = folder.join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        let read = Disk.read(&pipe);
+        let directory = Disk.read(&folder);
+        std::fs::write(folder.join(".hidden.conf"), "x").unwrap();
+        std::fs::write(folder.join("b.conf"), "x").unwrap();
+        std::fs::write(folder.join("a.conf"), "x").unwrap();
+        let found = Disk.glob(folder.join("*.conf").to_str().unwrap());
+        std::fs::remove_dir_all(&folder).unwrap();
+        let (facts, octets) = read.unwrap();
+        assert!(!facts.regular && octets.is_empty());
+        assert_eq!(directory.unwrap_err().kind(), io::ErrorKind::IsADirectory);
+        assert_eq!(found.unwrap(), [folder.join("a.conf"), folder.join("b.conf")]);
     }
 }

@@ -160,7 +160,7 @@ impl Lowering<'_> {
         if !matches!(
             &block.name.value,
             RemoteName::Named(_)
-                | RemoteName::Anonymous(None)
+                | RemoteName::Anonymous(None | Some(500))
                 | RemoteName::Address(Endpoint { port: None | Some(500), .. })
         ) {
             self.uses(Feature::RemotePort, source, &block.name.span);
