@@ -3,6 +3,8 @@
 //! A target panics when its door does, or when a promise of what is behind the door is broken. `src/bin` hands the
 //! targets to libFuzzer, `tests/replay.rs` runs the committed corpora through them on every `cargo test`.
 
+mod engine;
+
 use core::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
@@ -22,11 +24,14 @@ use xfrm_sys::Message;
 use xfrm_sys::constants::NLM_F_CAPPED;
 use xfrm_sys::message::Body;
 
+pub use engine::engine;
+
 /// A target: its name, which is that of its corpus and of its program, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
+    ("engine", engine),
     ("psk_txt", psk_txt),
     ("racoon_conf", racoon_conf),
     ("setkey_conf", setkey_conf),
