@@ -101,33 +101,43 @@ pub(crate) struct RemoteBlock {
 #[derive(Debug)]
 pub(crate) enum RemoteOption {
     RemoteAddress(Endpoint),
-    ExchangeMode,
     Switch(Switch, bool),
     Number(NumberOption, u32),
-    /// `doi ipsec_doi`, `situation identity_only`.
-    Cosmetic,
-    Situation(String),
     MyIdentifier(WrittenId),
     PeersIdentifier(WrittenId),
-    XauthLogin,
-    CertificateX509 {
-        certificate: Text,
-        key: Text,
-    },
-    CertificatePlainRsa(Text),
-    PeersX509(Text),
-    PeersPlainRsa(Text),
-    PeersDnssec,
-    CaX509(Text),
+    Certificate(CertificateOption),
     GeneratePolicy(GeneratePolicy),
-    ProposalCheckExact,
     Lifetime(Duration),
-    LifetimeByte,
     NatTraversal(NatTraversal),
     IkeFrag(bool),
     Script(Text, ScriptEvent),
-    RekeyOff,
     Proposal(ProposalBlock),
+    ExchangeMode,
+    Remark(Remark),
+}
+
+/// Options that name certificates and keys.
+#[derive(Debug)]
+pub(crate) enum CertificateOption {
+    OwnX509 { certificate: Text, key: Text },
+    OwnPlainRsa(Text),
+    PeersX509(Text),
+    PeersPlainRsa(Text),
+    PeersDnssec,
+    Ca(Text),
+}
+
+/// Options of which nothing is left but what is said about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remark {
+    /// `doi ipsec_doi`, `situation identity_only`: nothing is said.
+    Cosmetic,
+    /// A situation other than `identity_only`.
+    Situation,
+    XauthLogin,
+    ProposalCheckExact,
+    LifetimeByte,
+    RekeyOff,
 }
 
 /// Options that are `on` or `off`.

@@ -11,7 +11,8 @@ use super::{Lowering, file_name};
 use crate::diag::Source;
 use crate::net::Endpoint;
 use crate::racoon::ast::{
-    NumberOption, ProposalBlock, RemoteBlock, RemoteName, RemoteOption, Spanned, Switch,
+    CertificateOption, NumberOption, ProposalBlock, Remark, RemoteBlock, RemoteName, RemoteOption, Spanned,
+    Switch,
 };
 use crate::racoon::feature::Feature;
 use crate::racoon::model::{
@@ -195,22 +196,8 @@ impl Lowering<'_> {
                     draft.remote_address = Some(endpoint);
                 }
             }
-            RemoteOption::ExchangeMode => {
-                draft.has_exchange_mode = true;
-                let message =
-                    "`exchange_mode` has no meaning in IKEv2, which has one exchange: it is passed over";
-                self.warn(source, span, message);
-            }
             RemoteOption::Switch(switch, on) => self.remote_switch(source, draft, span, switch, on),
             RemoteOption::Number(number, value) => self.remote_number(source, draft, span, number, value),
-            RemoteOption::Cosmetic => {}
-            RemoteOption::Situation(name) => {
-                self.error(
-                    source,
-                    span,
-                    format!("`situation {name}` was never implemented: IPsec has `identity_only`"),
-                );
-            }
             RemoteOption::MyIdentifier(id) => {
                 if let Some(id) = self.identifier(source, directory, &id) {
                     draft.my_identifier = id;
@@ -222,20 +209,8 @@ impl Lowering<'_> {
                 }
                 draft.peers_identifiers.extend(self.identifier(source, directory, &id));
             }
-            RemoteOption::XauthLogin => {
-                let message = "`xauth_login` is not supported: IKEv2 has no XAuth, and leaving the password out would weaken the authentication";
-                self.error(source, span, message);
-            }
             RemoteOption::GeneratePolicy(policy) => draft.generate_policy = policy,
-            RemoteOption::ProposalCheckExact => {
-                let message =
-                    "`proposal_check exact` has no meaning in IKEv2, which does not negotiate lifetimes";
-                self.warn(source, span, message);
-            }
             RemoteOption::Lifetime(time) => draft.lifetime = time,
-            RemoteOption::LifetimeByte => {
-                self.error(source, span, "`lifetime byte` was never supported: write `lifetime time`");
-            }
             RemoteOption::NatTraversal(traversal) => draft.nat_traversal = traversal,
             RemoteOption::IkeFrag(on) => draft.ike_frag = on,
             RemoteOption::Script(path, event) => {
@@ -247,19 +222,43 @@ impl Lowering<'_> {
                 draft.scripts.retain(|script| script.event != event);
                 draft.scripts.push(script);
             }
-            RemoteOption::RekeyOff => {
-                let message = "`rekey off` is passed over: in IKEv2 the child SAs would end with the IKE SA";
-                self.warn(source, span, message);
-            }
             RemoteOption::Proposal(block) => {
                 draft.proposals.push(WrittenProposal { source: Arc::clone(source), span, block });
             }
-            RemoteOption::CertificateX509 { .. }
-            | RemoteOption::CertificatePlainRsa(_)
-            | RemoteOption::PeersX509(_)
-            | RemoteOption::PeersPlainRsa(_)
-            | RemoteOption::PeersDnssec
-            | RemoteOption::CaX509(_) => self.remote_certificate(source, draft, once, span, &option.value),
+            RemoteOption::Certificate(option) => self.remote_certificate(source, draft, once, span, &option),
+            RemoteOption::ExchangeMode => {
+                draft.has_exchange_mode = true;
+                let message =
+                    "`exchange_mode` has no meaning in IKEv2, which has one exchange: it is passed over";
+                self.warn(source, span, message);
+            }
+            RemoteOption::Remark(remark) => self.remote_remark(source, span, remark),
+        }
+    }
+
+    fn remote_remark(&mut self, source: &Arc<Source>, span: Range<usize>, remark: Remark) {
+        match remark {
+            Remark::Cosmetic => {}
+            Remark::Situation => {
+                let message = "this situation was never implemented: IPsec has `identity_only`";
+                self.error(source, span, message);
+            }
+            Remark::XauthLogin => {
+                let message = "`xauth_login` is not supported: IKEv2 has no XAuth, and leaving the password out would weaken the authentication";
+                self.error(source, span, message);
+            }
+            Remark::ProposalCheckExact => {
+                let message =
+                    "`proposal_check exact` has no meaning in IKEv2, which does not negotiate lifetimes";
+                self.warn(source, span, message);
+            }
+            Remark::LifetimeByte => {
+                self.error(source, span, "`lifetime byte` was never supported: write `lifetime time`");
+            }
+            Remark::RekeyOff => {
+                let message = "`rekey off` is passed over: in IKEv2 the child SAs would end with the IKE SA";
+                self.warn(source, span, message);
+            }
         }
     }
 
@@ -269,18 +268,18 @@ impl Lowering<'_> {
         draft: &mut Draft,
         once: &mut Once,
         span: Range<usize>,
-        option: &RemoteOption,
+        option: &CertificateOption,
     ) {
         let at = |text| self.config.certificate_dir.join(file_name(text));
         match option {
-            RemoteOption::CertificateX509 { certificate, key } => {
+            CertificateOption::OwnX509 { certificate, key } => {
                 draft.certificate = Some(OwnCertificate::X509 { certificate: at(certificate), key: at(key) });
             }
-            RemoteOption::CertificatePlainRsa(key) => {
+            CertificateOption::OwnPlainRsa(key) => {
                 draft.certificate = Some(OwnCertificate::PlainRsa { key: at(key) });
                 (draft.send_cert, draft.send_certreq, draft.verify_cert_off) = (false, false, None);
             }
-            RemoteOption::PeersX509(file) => {
+            CertificateOption::PeersX509(file) => {
                 let certificate = PeerCertificate::X509(at(file));
                 if !core::mem::replace(&mut once.peers_certificate, true) {
                     draft.peers_certificates.clear();
@@ -291,13 +290,13 @@ impl Lowering<'_> {
                 }
                 draft.peers_certificates.push(certificate);
             }
-            RemoteOption::PeersPlainRsa(file) => {
+            CertificateOption::PeersPlainRsa(file) => {
                 if !core::mem::replace(&mut once.peers_certificate, true) {
                     draft.peers_certificates.clear();
                 }
                 draft.peers_certificates.push(PeerCertificate::PlainRsa(at(file)));
             }
-            RemoteOption::CaX509(file) => {
+            CertificateOption::Ca(file) => {
                 let file = at(file);
                 if core::mem::replace(&mut once.ca, true) {
                     self.error(source, span, "a second `ca_type`");
@@ -305,7 +304,7 @@ impl Lowering<'_> {
                 }
                 draft.ca_certificate = Some(file);
             }
-            _ => {
+            CertificateOption::PeersDnssec => {
                 let message =
                     "`peers_certfile dnssec` is not supported: nothing is fetched because a peer said so";
                 self.error_with_help(source, span, message, "write `peers_certfile x509 \"file\"`");

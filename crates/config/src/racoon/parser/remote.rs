@@ -5,8 +5,8 @@ use core::ops::Range;
 use super::{Failed, Parsed, Parser};
 use crate::racoon::algorithms;
 use crate::racoon::ast::{
-    IdKind, NumberOption, ProposalBlock, ProposalOption, RemoteBlock, RemoteName, RemoteOption, Spanned,
-    Switch, Text, WrittenId,
+    CertificateOption, IdKind, NumberOption, ProposalBlock, ProposalOption, Remark, RemoteBlock, RemoteName,
+    RemoteOption, Spanned, Switch, Text, WrittenId,
 };
 use crate::racoon::lexer::Kind;
 use crate::racoon::model::{GeneratePolicy, NatTraversal, ScriptEvent};
@@ -129,23 +129,26 @@ impl Parser<'_, '_> {
             Name::Number(number) => RemoteOption::Number(number, self.number()?.value),
             Name::RemoteAddress => RemoteOption::RemoteAddress(self.endpoint()?.value),
             Name::ExchangeMode => self.exchange_modes()?,
-            Name::Doi => self.keyword(&[("ipsec_doi", RemoteWord::Cosmetic)], "`ipsec_doi`")?.value.option(),
+            Name::Doi => self
+                .keyword(&[("ipsec_doi", RemoteWord::Remark(Remark::Cosmetic))], "`ipsec_doi`")?
+                .value
+                .option(),
             Name::Situation => self.situation()?,
             Name::MyIdentifier => RemoteOption::MyIdentifier(self.identifier()?),
             Name::PeersIdentifier => RemoteOption::PeersIdentifier(self.identifier()?),
             Name::XauthLogin => {
                 self.text("a user")?;
-                RemoteOption::XauthLogin
+                RemoteOption::Remark(Remark::XauthLogin)
             }
             Name::CertificateType => self.certificate_type()?,
             Name::PeersCertfile => self.peers_certfile()?,
             Name::CaType => {
                 self.keyword(&[("x509", ())], "`x509`")?;
-                RemoteOption::CaX509(self.text_not_empty("the CA's certificate")?)
+                RemoteOption::Certificate(CertificateOption::Ca(self.text_not_empty("the CA's certificate")?))
             }
             Name::Lifetime => match self.lifetime()? {
                 Some(time) => RemoteOption::Lifetime(time),
-                None => RemoteOption::LifetimeByte,
+                None => RemoteOption::Remark(Remark::LifetimeByte),
             },
             Name::Script => self.script()?,
             Name::GeneratePolicy | Name::ProposalCheck | Name::NatTraversal | Name::IkeFrag | Name::Rekey => {
@@ -171,10 +174,10 @@ impl Parser<'_, '_> {
             ),
             Name::ProposalCheck => (
                 &[
-                    ("obey", W::Cosmetic),
-                    ("strict", W::Cosmetic),
-                    ("claim", W::Cosmetic),
-                    ("exact", W::ProposalCheckExact),
+                    ("obey", W::Remark(Remark::Cosmetic)),
+                    ("strict", W::Remark(Remark::Cosmetic)),
+                    ("claim", W::Remark(Remark::Cosmetic)),
+                    ("exact", W::Remark(Remark::ProposalCheckExact)),
                 ],
                 "`obey`, `strict`, `claim` or `exact`",
             ),
@@ -191,7 +194,11 @@ impl Parser<'_, '_> {
                 "`on`, `off` or `force`",
             ),
             _ => (
-                &[("on", W::Cosmetic), ("off", W::RekeyOff), ("force", W::Cosmetic)],
+                &[
+                    ("on", W::Remark(Remark::Cosmetic)),
+                    ("off", W::Remark(Remark::RekeyOff)),
+                    ("force", W::Remark(Remark::Cosmetic)),
+                ],
                 "`on`, `off` or `force`",
             ),
         };
@@ -215,13 +222,12 @@ impl Parser<'_, '_> {
     }
 
     fn situation(&mut self) -> Parsed<RemoteOption> {
-        const SITUATIONS: &[(&str, &str)] =
-            &[("identity_only", "identity_only"), ("secrecy", "secrecy"), ("integrity", "integrity")];
-        let situation = self.keyword(SITUATIONS, "`identity_only`")?.value;
-        Ok(match situation {
-            "identity_only" => RemoteOption::Cosmetic,
-            other => RemoteOption::Situation(other.to_owned()),
-        })
+        const SITUATIONS: &[(&str, Remark)] = &[
+            ("identity_only", Remark::Cosmetic),
+            ("secrecy", Remark::Situation),
+            ("integrity", Remark::Situation),
+        ];
+        Ok(RemoteOption::Remark(self.keyword(SITUATIONS, "`identity_only`")?.value))
     }
 
     fn certificate_type(&mut self) -> Parsed<RemoteOption> {
@@ -229,9 +235,11 @@ impl Parser<'_, '_> {
         if x509 {
             let certificate = self.text_not_empty("the certificate's file")?;
             let key = self.text_not_empty("the private key's file")?;
-            return Ok(RemoteOption::CertificateX509 { certificate, key });
+            return Ok(RemoteOption::Certificate(CertificateOption::OwnX509 { certificate, key }));
         }
-        Ok(RemoteOption::CertificatePlainRsa(self.text_not_empty("the private key's file")?))
+        Ok(RemoteOption::Certificate(CertificateOption::OwnPlainRsa(
+            self.text_not_empty("the private key's file")?,
+        )))
     }
 
     fn peers_certfile(&mut self) -> Parsed<RemoteOption> {
@@ -241,14 +249,14 @@ impl Parser<'_, '_> {
                 file.span.clone(),
                 "`peers_certfile \"file\"` is the old way to write `peers_certfile x509 \"file\"`",
             );
-            return Ok(RemoteOption::PeersX509(file));
+            return Ok(RemoteOption::Certificate(CertificateOption::PeersX509(file)));
         }
         const KINDS: &[(&str, u8)] = &[("x509", 0), ("plain_rsa", 1), ("dnssec", 2)];
-        Ok(match self.keyword(KINDS, "`x509`, `plain_rsa` or `dnssec`")?.value {
-            0 => RemoteOption::PeersX509(self.text_not_empty("the certificate's file")?),
-            1 => RemoteOption::PeersPlainRsa(self.text_not_empty("the public key's file")?),
-            _ => RemoteOption::PeersDnssec,
-        })
+        Ok(RemoteOption::Certificate(match self.keyword(KINDS, "`x509`, `plain_rsa` or `dnssec`")?.value {
+            0 => CertificateOption::PeersX509(self.text_not_empty("the certificate's file")?),
+            1 => CertificateOption::PeersPlainRsa(self.text_not_empty("the public key's file")?),
+            _ => CertificateOption::PeersDnssec,
+        }))
     }
 
     fn script(&mut self) -> Parsed<RemoteOption> {
@@ -388,23 +396,19 @@ impl Parser<'_, '_> {
 /// A word that stands for a whole option.
 #[derive(Clone, Copy)]
 enum RemoteWord {
-    Cosmetic,
+    Remark(Remark),
     GeneratePolicy(GeneratePolicy),
-    ProposalCheckExact,
     NatTraversal(NatTraversal),
     IkeFrag(bool),
-    RekeyOff,
 }
 
 impl RemoteWord {
     const fn option(self) -> RemoteOption {
         match self {
-            Self::Cosmetic => RemoteOption::Cosmetic,
+            Self::Remark(remark) => RemoteOption::Remark(remark),
             Self::GeneratePolicy(policy) => RemoteOption::GeneratePolicy(policy),
-            Self::ProposalCheckExact => RemoteOption::ProposalCheckExact,
             Self::NatTraversal(traversal) => RemoteOption::NatTraversal(traversal),
             Self::IkeFrag(on) => RemoteOption::IkeFrag(on),
-            Self::RekeyOff => RemoteOption::RekeyOff,
         }
     }
 }
