@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +106,8 @@ fn isolated(places: &Places, scenario: &Scenario) -> Result<()> {
         .stderr(errors)
         .spawn()
         .context(|| format!("cannot start {}", process::show(&command)))?;
-    let ended = wait::until(scenario.limit, "the scenario to end", || {
+    // It ends by itself when its time is up, unless the kernel keeps it from doing so.
+    let ended = wait::until(scenario.limit + Duration::from_secs(10), "the scenario to end", || {
         child.try_wait().context(|| "cannot look after the scenario".to_owned())
     });
     match ended {
@@ -139,14 +140,24 @@ pub fn play(places: &Places, name: &str) -> Result<()> {
         programs: places.programs.clone(),
         events: places.events.clone(),
     };
+    watch(&stage, scenario.limit);
     let played = (scenario.play)(&stage);
-    stage.keep_configurations();
-    if let Err(failure) = &played {
-        stage.keep_every_kernel_view();
-        fs::write(stage.log("failure.txt"), failure.to_string())
-            .context(|| "cannot write failure.txt".to_owned())?;
+    match &played {
+        Ok(()) => stage.keep(),
+        Err(failure) => stage.keep_failure(&failure.to_string()),
     }
     played
+}
+
+/// Ends this process when the scenario's time is up, with everything about it kept.
+fn watch(stage: &Stage, limit: Duration) {
+    let stage = stage.clone();
+    std::thread::spawn(move || {
+        std::thread::sleep(limit);
+        stage.keep_failure(&format!("it did not end within {} s", limit.as_secs()));
+        #[expect(clippy::exit, reason = "the scenario's own thread hangs; nothing else can end it")]
+        std::process::exit(1);
+    });
 }
 
 impl Places {

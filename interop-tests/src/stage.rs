@@ -9,7 +9,7 @@ use crate::guest::Event;
 use crate::net::{Host, Port};
 
 /// The surroundings of one running scenario.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Stage {
     /// The scenario's name.
     pub name: String,
@@ -25,6 +25,8 @@ pub struct Stage {
 
 /// Where configurations and sockets of daemons live: in memory, gone with the scenario.
 const WORK: &str = "/run/coati-interop";
+/// Where captures are written.
+const WIRE: &str = "/run/coati-wire";
 
 impl Stage {
     /// Tells the person who watches; every line also goes to the log.
@@ -51,12 +53,15 @@ impl Stage {
         self.logs.join(name)
     }
 
-    /// Starts a capture on a port, its file among the logs.
+    /// Starts a capture on a port. Its file is kept in memory and ends up among the logs: tcpdump gives it away to
+    /// root, which a file system shared with a user who is not root would refuse.
     ///
     /// # Errors
     /// When tcpdump does not start.
     pub fn capture(&self, port: &Port) -> Result<Capture> {
-        Capture::start(port, &self.logs)
+        let directory = Path::new(WIRE);
+        fs::create_dir_all(directory).context(|| format!("cannot make {WIRE}"))?;
+        Capture::start(port, directory)
     }
 
     /// Writes down the kernel's view of a host for whoever reads the logs.
@@ -68,6 +73,13 @@ impl Stage {
         }
     }
 
+    /// Leaves everything about a failure among the logs: why, the kernels' views, captures, configurations.
+    pub fn keep_failure(&self, why: &str) {
+        self.keep_every_kernel_view();
+        self.keep();
+        let _ = fs::write(self.log("failure.txt"), why);
+    }
+
     /// [`Stage::keep_kernel_view`] of every host that is there.
     pub fn keep_every_kernel_view(&self) {
         for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
@@ -75,8 +87,9 @@ impl Stage {
         }
     }
 
-    /// Copies the configurations out of memory to the logs. Keys in them are those of the tests.
-    pub fn keep_configurations(&self) {
+    /// Copies captures and configurations out of memory to the logs. Keys in them are those of the tests.
+    pub fn keep(&self) {
+        keep(Path::new(WIRE), &self.logs);
         keep(Path::new(WORK), &self.logs.join("config"));
     }
 }

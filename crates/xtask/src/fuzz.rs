@@ -88,6 +88,15 @@ fn fuzz_one(fuzz: &Path, target: &str, time: Duration) -> Result<()> {
     if committed.is_dir() {
         command.arg(committed);
     }
+    // Words of the language, for the targets that read one.
+    let words = fuzz.join("dictionaries").join(format!("{target}.dict"));
+    if words.is_file() {
+        command.arg(format!("-dict={}", words.display()));
+    }
+    let words = fuzz.join("dictionaries").join(format!("{target}.dict"));
+    if words.is_file() {
+        command.arg(format!("-dict={}", words.display()));
+    }
     command
         .arg(format!("-max_total_time={}", time.as_secs()))
         .arg(format!("-artifact_prefix={}/", found.display()))

@@ -101,8 +101,9 @@ fn close(launcher: &Launcher, outcomes: &[Outcome]) -> usize {
     let time: Duration =
         outcomes.iter().map(|outcome| Duration::from_secs_f64(outcome.seconds.max(0.0))).sum();
     println!("  {} s, logs below {}", time.as_secs(), launcher.out.display());
-    for outcome in &failed {
-        println!("  again: cargo xtask interop {}", outcome.scenario);
+    if !failed.is_empty() {
+        let names: Vec<&str> = failed.iter().map(|outcome| outcome.scenario.as_str()).collect();
+        println!("  again: cargo xtask interop {}", names.join(" "));
     }
     println!("{} passed, {} failed", outcomes.len() - failed.len(), failed.len());
     failed.len()

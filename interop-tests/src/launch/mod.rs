@@ -5,8 +5,10 @@ mod own_kernel;
 mod packages;
 mod test_kernel;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::ensure;
 use crate::failure::{Context, Result};
@@ -58,6 +60,7 @@ impl Launcher {
     pub fn run(&self, scenarios: &[&Scenario], tell: &mut dyn FnMut(News)) -> Result<Vec<Outcome>> {
         let strongswan = scenarios.iter().any(|scenario| scenario.parties.strongswan);
         fs::create_dir_all(&self.out).context(|| format!("cannot make {}", self.out.display()))?;
+        let _alone = self.lock()?;
         install_missing(&packages::for_scenarios(strongswan), tell)?;
 
         let own = match self.choice {
@@ -95,6 +98,15 @@ impl Launcher {
             outcomes.extend(self.batch(&boot, tell, run)?);
         }
         Ok(outcomes)
+    }
+
+    /// Two runs at once would write into each other's logs.
+    fn lock(&self) -> Result<Flock<File>> {
+        let path = self.out.join("lock");
+        let file = File::create(&path).context(|| format!("cannot make {}", path.display()))?;
+        Flock::lock(file, FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, error)| error)
+            .context(|| format!("another run uses {}", self.out.display()))
     }
 
     /// One start of the guest program. Scenarios of which it told nothing have failed.

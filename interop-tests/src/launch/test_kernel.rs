@@ -103,7 +103,7 @@ impl Kernel {
             .arg(format!("mem={MEMORY_MIB}M"))
             .args(["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw"])
             .arg(format!("init={}", init.display()))
-            .args(["con=null", "con0=null,fd:1", "quiet", "loglevel=3", "random.trust_cpu=on", "panic=1"])
+            .args(["con=null", "con0=null,fd:1", "quiet", "loglevel=3", "random.trust_cpu=on"])
             .arg(format!("uml_dir={out_text}/uml"));
         if !has_room(Path::new("/dev/shm")) {
             command.env("TMPDIR", out);
