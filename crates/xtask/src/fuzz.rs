@@ -93,10 +93,6 @@ fn fuzz_one(fuzz: &Path, target: &str, time: Duration) -> Result<()> {
     if words.is_file() {
         command.arg(format!("-dict={}", words.display()));
     }
-    let words = fuzz.join("dictionaries").join(format!("{target}.dict"));
-    if words.is_file() {
-        command.arg(format!("-dict={}", words.display()));
-    }
     command
         .arg(format!("-max_total_time={}", time.as_secs()))
         .arg(format!("-artifact_prefix={}/", found.display()))
