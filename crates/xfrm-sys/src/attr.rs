@@ -95,3 +95,28 @@ fn read_one<'a>(from: &mut Reader<'a>) -> Result<Raw<'a>, Malformed> {
     from.skip(padding.min(from.rest().len()))?;
     Ok(Raw { kind: full_kind & NLA_TYPE_MASK, full_kind, value })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_read_behind_a_broken_attribute() {
+        let mut to = Writer::new();
+        to.attribute(1, |to| to.put(b"sound"));
+        to.put(&[3, 0, 2, 0]);
+        to.attribute(3, |to| to.put(b"sound"));
+        let from = Reader::new("test", to.octets().unwrap());
+        let read: Vec<_> = attributes(from).take(9).map(|attribute| attribute.map(|raw| raw.kind)).collect();
+        assert_eq!(read, [Ok(1), Err(Malformed { what: "nlattr", why: Fault::Length(3) })]);
+    }
+
+    #[test]
+    fn the_flags_of_a_kind_do_not_hide_it_and_are_kept() {
+        let mut to = Writer::new();
+        to.attribute(0xc007, |to| to.u8(9));
+        let raw = attributes(Reader::new("test", to.octets().unwrap())).next().unwrap().unwrap();
+        assert_eq!((raw.kind, raw.kept().kind, raw.kept().value.to_vec()), (7, 0xc007, vec![9]));
+        assert_eq!(format!("{:?}", raw.kept()), "Attribute(49159, 1 octets)");
+    }
+}

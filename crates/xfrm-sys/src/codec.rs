@@ -7,6 +7,9 @@ use zeroize::Zeroizing;
 
 use crate::constants::{AF_INET, AF_INET6, AF_UNSPEC};
 
+// Where it is not so (32-bit x86) the kernel's structures are packed more tightly than they are read and written here.
+const _: () = assert!(align_of::<u64>() == 8);
+
 /// Octets that are not what the kernel's headers say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed {

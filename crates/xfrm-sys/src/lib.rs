@@ -4,7 +4,7 @@
 //! and `FakeKernel` have in common, [`Events`] what `Monitor` and `FakeMonitor` do. [`sockopt`] has the options that
 //! UDP sockets of a keying daemon need.
 //!
-//! Layouts are those of a 64-bit kernel, in host byte order.
+//! Layouts are those of every Linux that aligns 64-bit numbers to 8 octets (32-bit x86 does not), in host byte order.
 #![deny(unsafe_code)]
 
 pub mod algo;

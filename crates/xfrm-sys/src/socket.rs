@@ -140,3 +140,47 @@ fn bound_socket(receive_space: usize) -> io::Result<Socket> {
 fn errno(error: io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Writer;
+    use crate::constants::{NLM_F_ACK, NLM_F_REQUEST};
+
+    #[test]
+    fn the_kernel_is_asked_for_words_and_not_to_quote_requests() {
+        let mut opened = XfrmSocket::open(65536).expect("a kernel with XFRM");
+        for _ in 0..2 {
+            assert!(opened.socket.get_ext_ack().unwrap());
+            assert!(opened.socket.get_cap_ack().unwrap());
+            assert!(opened.socket.get_rx_buf_sz().unwrap() >= 65536);
+            opened.reopen().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_datagram_longer_than_the_buffer_is_not_taken_for_a_whole_one() {
+        let mut socket = XfrmSocket::open(65536).expect("a kernel with XFRM");
+        socket.set_timeout(Duration::from_secs(5)).unwrap();
+        // No message type of this kernel: it answers with an error of 36 octets.
+        let mut request = Writer::new();
+        request.message(0x3fff, NLM_F_REQUEST | NLM_F_ACK, 1, 0, |_| {});
+        socket.buffer.truncate(35);
+        socket.send(request.octets().unwrap()).unwrap();
+        assert_eq!(socket.recv(), Err(Errno::EMSGSIZE));
+        socket.buffer.push(0);
+        socket.send(request.octets().unwrap()).unwrap();
+        assert_eq!(socket.recv().map(<[u8]>::len), Ok(36));
+        socket.wipe();
+        assert!(socket.buffer.iter().all(|octet| *octet == 0));
+    }
+
+    #[test]
+    fn a_receive_without_an_answer_ends_in_time() {
+        let mut socket = XfrmSocket::open(65536).expect("a kernel with XFRM");
+        socket.set_timeout(Duration::ZERO).unwrap();
+        assert_eq!(socket.recv(), Err(Errno::EAGAIN));
+        socket.reopen().unwrap();
+        assert_eq!(socket.recv(), Err(Errno::EAGAIN), "a new socket waits no longer than the old one");
+    }
+}

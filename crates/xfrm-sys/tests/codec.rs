@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use support::any::{message, policy, sa};
 use support::{fixture, fixtures};
 use xfrm_sys::message::{Body, messages};
-use xfrm_sys::{Fault, Message, TooLong};
+use xfrm_sys::{Attribute, Fault, Message, Sa, Template, TooLong};
 
 proptest! {
     #[test]
@@ -159,4 +159,26 @@ fn what_does_not_fit_an_attribute_is_not_written() {
     sa.replay_esn.as_mut().unwrap().bitmap.resize(16_400, 0);
     let message = Message { flags: 0, sequence: 0, port: 0, body: Body::NewSa(sa) };
     assert_eq!(message.to_octets(), Err(TooLong));
+}
+
+#[test]
+fn padding_attributes_are_not_kept() {
+    let Body::NewSa(mut sa) = support::message("sa-dump-answer-1").body else { panic!() };
+    let message =
+        |sa: &Sa| Message { flags: 0, sequence: 0, port: 0, body: Body::NewSa(Box::new(sa.clone())) };
+    sa.other.push(Attribute { kind: 27, value: Vec::new().into() });
+    let octets = message(&sa).to_octets().unwrap();
+    sa.other.clear();
+    assert_eq!(Message::parse(&octets).unwrap().0, message(&sa));
+}
+
+#[test]
+fn an_acquires_addresses_are_of_the_templates_family() {
+    let Body::Acquire(mut acquire) = support::message("event-acquire").body else { panic!() };
+    let gateway = |text: &str| text.parse::<std::net::IpAddr>().unwrap();
+    acquire.policy.templates = vec![Template::esp_tunnel(gateway("fd00::1"), gateway("fd00::2"))];
+    acquire.source = gateway("fd00::1");
+    acquire.id.destination = gateway("fd00::2");
+    let message = Message { flags: 0, sequence: 0, port: 0, body: Body::Acquire(acquire) };
+    assert_eq!(Message::parse(&message.to_octets().unwrap()).unwrap().0, message);
 }
