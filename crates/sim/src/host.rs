@@ -1,0 +1,213 @@
+//! A host: the engine, a modelled kernel beside it, jobs under way, and a clock of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ike_proto::config::EndpointConfig;
+use ike_proto::crypto::job::Job;
+use ike_proto::crypto::provider::Provider;
+use ike_proto::endpoint::{Command, Context, Endpoint, SadEvent};
+use ike_proto::ids::JobId;
+use ike_proto::output::{Flow, Output};
+use ike_proto::policy::sad::{Direction, SaKey};
+use ike_proto::policy::spd::{Policy, PolicySet};
+use ike_proto::rng::Rng;
+use ike_proto::time::{Duration, Instant};
+use ike_proto::wire::udp_encap::NON_ESP_MARKER;
+
+use crate::packet::Inner;
+use crate::sad::{ModelSad, Notice, covers};
+use crate::scenario::HostSpec;
+
+/// A host of the simulation.
+pub struct Host {
+    /// What it was made from.
+    pub spec: HostSpec,
+    /// Its daemon's engine.
+    pub endpoint: Endpoint,
+    /// Its kernel's SAs.
+    pub sad: ModelSad,
+    /// Jobs whose answers are not due yet.
+    pub jobs: BTreeMap<JobId, Job>,
+    /// How often it started, the first time not counted.
+    pub boot: u32,
+    /// Whether it runs.
+    pub up: bool,
+    /// Whether its daemon was told to stop.
+    pub stopping: bool,
+    /// SAs that lapsed in the kernel, of which the daemon does not know yet.
+    pub lapsed: BTreeSet<SaKey>,
+    /// The earliest deadline a wake-up is queued for, in the world's time.
+    pub wake: Option<Instant>,
+    policies: Arc<PolicySet>,
+    provider: Arc<dyn Provider>,
+    /// What its clock shows at the world's zero.
+    clock: Duration,
+    rng: Rng,
+}
+
+impl Host {
+    /// A host that has just started, at the world's time `now`; all its randomness follows from `rng`.
+    #[must_use]
+    pub fn start(spec: HostSpec, provider: Arc<dyn Provider>, mut rng: Rng, now: Instant) -> Self {
+        let clock = Duration::from_millis(rng.below(1_000_000_000));
+        let policies = Arc::new(PolicySet::new(spec.policies.clone()));
+        let mut host = Self {
+            endpoint: Self::engine(&spec, &spec.config, &provider, &mut rng),
+            sad: ModelSad::new(Rng::new(&rng.fork())),
+            jobs: BTreeMap::new(),
+            boot: 0,
+            up: true,
+            stopping: false,
+            lapsed: BTreeSet::new(),
+            wake: None,
+            policies,
+            provider,
+            clock,
+            rng,
+            spec,
+        };
+        host.load_policies(now);
+        host
+    }
+
+    fn engine(
+        spec: &HostSpec,
+        config: &EndpointConfig,
+        provider: &Arc<dyn Provider>,
+        rng: &mut Rng,
+    ) -> Endpoint {
+        Endpoint::new(config.clone(), Arc::clone(&spec.peers), Arc::clone(provider), &rng.fork())
+    }
+
+    /// Starts anew with an empty kernel and a daemon that remembers nothing.
+    pub fn reboot(&mut self, now: Instant) {
+        self.boot += 1;
+        let config = EndpointConfig {
+            boot_epoch: self.spec.config.boot_epoch + self.boot,
+            ..self.spec.config.clone()
+        };
+        self.endpoint = Self::engine(&self.spec, &config, &self.provider, &mut self.rng);
+        self.sad = ModelSad::new(Rng::new(&self.rng.fork()));
+        self.jobs.clear();
+        self.lapsed.clear();
+        (self.up, self.stopping, self.wake) = (true, false, None);
+        self.load_policies(now);
+    }
+
+    fn load_policies(&mut self, now: Instant) {
+        let policies = Arc::clone(&self.policies);
+        self.with(now, |endpoint, cx| endpoint.set_policies(cx, policies));
+    }
+
+    /// Its clock moves ahead by `by`.
+    pub fn jump(&mut self, by: Duration) {
+        self.clock += by;
+    }
+
+    /// What its clock shows at the world's time `now`.
+    #[must_use]
+    pub fn local(&self, now: Instant) -> Instant {
+        now + self.clock
+    }
+
+    /// The world's time at which its clock shows `local`.
+    #[must_use]
+    pub fn world(&self, local: Instant) -> Instant {
+        let clock = u64::try_from(self.clock.as_nanos()).unwrap_or(u64::MAX);
+        Instant::from_nanos(local.as_nanos().saturating_sub(clock))
+    }
+
+    /// When it next wants to be woken, in the world's time.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let deadlines = [self.endpoint.poll_timeout(), self.sad.deadline()];
+        deadlines.into_iter().flatten().min().map(|local| self.world(local))
+    }
+
+    /// Its kernel takes a datagram from the network and hands it to the daemon, if a socket is there for it.
+    pub fn take(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        destination: SocketAddr,
+        datagram: &[u8],
+    ) -> bool {
+        let natt = destination.port() == self.spec.config.natt_port;
+        let plain = destination.port() == self.spec.config.ike_port;
+        // On the encapsulating port the kernel keeps what is not IKE.
+        let for_daemon = plain || (natt && datagram.starts_with(&NON_ESP_MARKER));
+        if !for_daemon {
+            return false;
+        }
+        let flow = Flow { local: destination, remote: source, natt };
+        let mut octets = datagram.to_vec();
+        self.with(now, |endpoint, cx| endpoint.handle_datagram(cx, flow, &mut octets));
+        true
+    }
+
+    /// A deadline has come.
+    pub fn wake(&mut self, now: Instant) {
+        self.wake = None;
+        let local = self.local(now);
+        self.with(now, |endpoint, cx| {
+            if endpoint.poll_timeout().is_some_and(|at| at <= local) {
+                endpoint.handle_timeout(cx);
+            }
+        });
+    }
+
+    /// A job's answer is due: it is computed now and handed in.
+    pub fn finish(&mut self, now: Instant, id: JobId) {
+        let Some(job) = self.jobs.remove(&id) else { return };
+        let done = job.run(&*self.provider);
+        self.with(now, |endpoint, cx| endpoint.handle_job(cx, id, done));
+    }
+
+    /// The kernel's notice reaches the daemon.
+    pub fn hear(&mut self, now: Instant, notice: Notice) {
+        let event = match notice {
+            Notice::Acquire(acquire) => SadEvent::Acquire(acquire),
+            Notice::Expire { key, hard } => {
+                self.lapsed.remove(&key);
+                SadEvent::Expire { key, hard }
+            }
+            Notice::Mapping { key, remote } => SadEvent::Mapping { key, remote },
+            Notice::Lost => SadEvent::Lost,
+        };
+        self.with(now, |endpoint, cx| endpoint.handle_sad_event(cx, event));
+    }
+
+    /// The daemon gets a command.
+    ///
+    /// # Errors
+    /// What the engine says against it.
+    pub fn command(&mut self, now: Instant, command: Command) -> Result<(), String> {
+        self.stopping |= matches!(command, Command::Shutdown);
+        self.with(now, |endpoint, cx| endpoint.handle_command(cx, command)).map_err(|error| error.to_string())
+    }
+
+    /// What the engine wants next.
+    pub fn output(&mut self) -> Option<Output> {
+        self.endpoint.poll_output()
+    }
+
+    /// The first policy that covers a packet leaving here.
+    #[must_use]
+    pub fn policy_for(&self, inner: &Inner) -> Option<Policy> {
+        self.policies.iter().find(|policy| covers(&policy.selector, inner, Direction::Out)).cloned()
+    }
+
+    /// The policies its kernel holds.
+    #[must_use]
+    pub fn policies(&self) -> &PolicySet {
+        &self.policies
+    }
+
+    fn with<T>(&mut self, now: Instant, call: impl FnOnce(&mut Endpoint, &mut Context<'_>) -> T) -> T {
+        let now = self.local(now);
+        self.sad.set_now(now);
+        call(&mut self.endpoint, &mut Context { now, sad: &mut self.sad })
+    }
+}

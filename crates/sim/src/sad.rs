@@ -1,0 +1,554 @@
+//! The kernel's SA database, modelled: what Linux does with SAs, reservations and acquires, as far as an IKE daemon sees it.
+
+mod sa;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use ike_proto::ids::{ChildSpi, PolicyIndex};
+use ike_proto::policy::sad::{
+    Acquire, Direction, Encap, Mode, SaKey, SaSpec, SaUsage, Sad, SadError, SpiRequest,
+};
+use ike_proto::policy::selector::Selector;
+use ike_proto::policy::spd::Policy;
+use ike_proto::rng::Rng;
+use ike_proto::time::{Duration, Instant};
+
+pub use self::sa::{Sa, covers};
+use crate::packet::{Esp, Inner, Packet};
+
+/// What each packet of the modelled traffic counts.
+const PACKET_OCTETS: u64 = 100;
+
+/// How long a reservation and an acquire wait (`net.core.xfrm_acq_expires`).
+pub const ACQUIRE_EXPIRES: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+enum State {
+    /// A reserved SPI.
+    Larval {
+        until: Instant,
+    },
+    Live(Box<Sa>),
+}
+
+/// What the kernel tells the daemon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// A packet met a policy and no SA.
+    Acquire(Acquire),
+    /// A limit is reached.
+    Expire {
+        /// Of this SA.
+        key: SaKey,
+        /// Whether it is gone.
+        hard: bool,
+    },
+    /// The peer's packets come from another port.
+    Mapping {
+        /// The inbound SA they come on.
+        key: SaKey,
+        /// From here.
+        remote: SocketAddr,
+    },
+    /// Notices were lost.
+    Lost,
+}
+
+/// Why a packet was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Refusal {
+    /// No SA has its SPI.
+    NoState,
+    /// It is in UDP and the SA is not, or the other way round.
+    Encapsulation,
+    /// It was sealed with other keys.
+    Keys,
+    /// It came before.
+    Replay,
+    /// The SA is not for such packets.
+    Selector,
+}
+
+/// What happened to a packet that is to be sent.
+#[derive(Clone, Debug)]
+pub enum Sending {
+    /// It goes out like this.
+    Sealed(Packet),
+    /// There is no SA; an acquire is raised or waits already.
+    NoSa,
+}
+
+/// The database.
+#[derive(Debug)]
+pub struct ModelSad {
+    now: Instant,
+    rng: Rng,
+    states: BTreeMap<SaKey, State>,
+    acquires: BTreeMap<PolicyIndex, Waiting>,
+    installs: u64,
+    acquire_sequence: u32,
+    notices: VecDeque<Notice>,
+    installed: Vec<SaKey>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    acquire: Acquire,
+    selector: Selector,
+    until: Instant,
+}
+
+impl ModelSad {
+    /// An empty database; SPIs follow from `rng`.
+    #[must_use]
+    pub const fn new(rng: Rng) -> Self {
+        Self {
+            now: Instant::ZERO,
+            rng,
+            states: BTreeMap::new(),
+            acquires: BTreeMap::new(),
+            installs: 0,
+            acquire_sequence: 0,
+            notices: VecDeque::new(),
+            installed: Vec::new(),
+        }
+    }
+
+    /// Sets the clock; what has lapsed by now goes.
+    pub fn set_now(&mut self, now: Instant) {
+        self.now = now;
+        self.acquires.retain(|_, waiting| waiting.until > now);
+        self.states.retain(|_, state| !matches!(state, State::Larval { until } if *until <= now));
+        let lapsed: Vec<SaKey> = self
+            .live()
+            .filter(|sa| sa.lapses().is_some_and(|at| at <= now))
+            .map(|sa| sa.spec.key())
+            .collect();
+        for key in lapsed {
+            self.states.remove(&key);
+            self.notices.push_back(Notice::Expire { key, hard: true });
+        }
+    }
+
+    /// When [`ModelSad::set_now`] is next needed for an SA to lapse in time.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.live().filter_map(Sa::lapses).min()
+    }
+
+    /// All SAs, reservations left out.
+    pub fn live(&self) -> impl Iterator<Item = &Sa> {
+        self.states.values().filter_map(|state| match state {
+            State::Live(sa) => Some(&**sa),
+            State::Larval { .. } => None,
+        })
+    }
+
+    /// The SA with this key.
+    #[must_use]
+    pub fn get(&self, key: &SaKey) -> Option<&Sa> {
+        match self.states.get(key)? {
+            State::Live(sa) => Some(sa),
+            State::Larval { .. } => None,
+        }
+    }
+
+    /// SPIs that are reserved and not used yet.
+    #[must_use]
+    pub fn reservations(&self) -> usize {
+        self.states.values().filter(|state| matches!(state, State::Larval { .. })).count()
+    }
+
+    /// The next notice for the daemon.
+    pub fn notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    /// The SAs installed since this was last asked.
+    pub fn take_installed(&mut self) -> Vec<SaKey> {
+        core::mem::take(&mut self.installed)
+    }
+
+    /// Sends a packet that `policy` wants protected: on the newest SA that fits, else an acquire is raised.
+    pub fn send(&mut self, policy: &Policy, inner: Inner) -> Sending {
+        let newest = self
+            .states
+            .values_mut()
+            .filter_map(|state| match state {
+                State::Live(sa) => Some(sa),
+                State::Larval { .. } => None,
+            })
+            .filter(|sa| sa.sends(policy, &inner))
+            .max_by_key(|sa| sa.order);
+        let Some(sa) = newest else {
+            self.raise(policy, &inner);
+            return Sending::NoSa;
+        };
+        sa.sequence += 1;
+        let (key, packet) = (sa.spec.key(), sa.seal(inner));
+        self.count(key);
+        Sending::Sealed(packet)
+    }
+
+    /// Takes a packet in; gives what was inside, its addresses as this host sees them.
+    ///
+    /// # Errors
+    /// Why it was dropped.
+    pub fn receive(
+        &mut self,
+        source: SocketAddr,
+        destination: SocketAddr,
+        esp: &Esp,
+    ) -> Result<Inner, Refusal> {
+        let key = SaKey { destination: destination.ip(), spi: esp.spi };
+        let Some(State::Live(sa)) = self.states.get_mut(&key) else { return Err(Refusal::NoState) };
+        if sa.spec.direction != Direction::In {
+            return Err(Refusal::NoState);
+        }
+        if sa.spec.encap.is_some() != (source.port() != 0) {
+            return Err(Refusal::Encapsulation);
+        }
+        if sa.keys != esp.keys {
+            return Err(Refusal::Keys);
+        }
+        if !sa.is_fresh(esp.sequence) {
+            return Err(Refusal::Replay);
+        }
+        if let Some(encap) = sa.spec.encap {
+            let moved = source.port() != encap.remote || source.ip() != sa.spec.remote;
+            if moved && sa.mapped != Some(source) {
+                sa.mapped = Some(source);
+                self.notices.push_back(Notice::Mapping { key, remote: source });
+            }
+        }
+        let inner = match esp.mode {
+            Mode::Transport => Inner { source: source.ip(), destination: destination.ip(), ..esp.inner },
+            Mode::Tunnel => esp.inner,
+        };
+        let fits = covers(&sa.spec.selector, &inner, Direction::In);
+        self.count(key);
+        if fits { Ok(inner) } else { Err(Refusal::Selector) }
+    }
+
+    /// Counts one packet on an SA and looks at its limits.
+    fn count(&mut self, key: SaKey) {
+        let Some(State::Live(sa)) = self.states.get_mut(&key) else { return };
+        sa.usage.packets += 1;
+        sa.usage.bytes += PACKET_OCTETS;
+        let limits = sa.spec.lifetimes;
+        let over = |bytes: Option<u64>, packets: Option<u64>| {
+            bytes.is_some_and(|most| sa.usage.bytes >= most)
+                || packets.is_some_and(|most| sa.usage.packets >= most)
+        };
+        if over(limits.hard_bytes, limits.hard_packets) {
+            self.states.remove(&key);
+            self.notices.push_back(Notice::Expire { key, hard: true });
+        } else if over(limits.soft_bytes, limits.soft_packets) && !sa.soft_told {
+            sa.soft_told = true;
+            self.notices.push_back(Notice::Expire { key, hard: false });
+        }
+    }
+
+    fn raise(&mut self, policy: &Policy, inner: &Inner) {
+        if self.acquires.contains_key(&policy.index) {
+            return;
+        }
+        self.acquire_sequence += 1;
+        let (local, remote) = policy.template.endpoints.unwrap_or((inner.source, inner.destination));
+        let acquire = Acquire {
+            policy: policy.index,
+            local,
+            remote,
+            sequence: self.acquire_sequence,
+            reqid: policy.template.reqid,
+            mode: policy.template.mode,
+        };
+        let waiting = Waiting { acquire, selector: policy.selector, until: self.now + ACQUIRE_EXPIRES };
+        self.acquires.insert(policy.index, waiting);
+        self.notices.push_back(Notice::Acquire(acquire));
+    }
+
+    fn install(&mut self, spec: &SaSpec) {
+        self.installs += 1;
+        let key = spec.key();
+        let sa = Sa::new(spec, self.installs, self.now);
+        self.states.insert(key, State::Live(Box::new(sa)));
+        self.installed.push(key);
+    }
+}
+
+impl Sad for ModelSad {
+    fn reserve_spi(&mut self, request: &SpiRequest) -> Result<ChildSpi, SadError> {
+        loop {
+            // 0 to 255 are reserved (RFC 4303 §2.1).
+            let spi = ChildSpi(u32::try_from(self.rng.below(1 << 32)).unwrap_or(0));
+            let key = SaKey { destination: request.local, spi };
+            if spi.0 > 255 && !self.states.contains_key(&key) {
+                self.states.insert(key, State::Larval { until: self.now + ACQUIRE_EXPIRES });
+                return Ok(spi);
+            }
+        }
+    }
+
+    fn add_inbound(&mut self, sa: &SaSpec) -> Result<(), SadError> {
+        // An update of the reservation; where that has lapsed, an addition with the same SPI.
+        match self.states.get(&sa.key()) {
+            Some(State::Live(_)) => Err(SadError::Exists),
+            Some(State::Larval { .. }) | None => {
+                self.install(sa);
+                Ok(())
+            }
+        }
+    }
+
+    fn add_outbound(&mut self, sa: &SaSpec) -> Result<(), SadError> {
+        if self.states.contains_key(&sa.key()) {
+            return Err(SadError::Exists);
+        }
+        self.install(sa);
+        // The waiting state that an acquire left goes when an SA comes that it waited for.
+        self.acquires.retain(|_, waiting| {
+            let awaited = waiting.acquire;
+            (awaited.local, awaited.remote, awaited.reqid, awaited.mode)
+                != (sa.local, sa.remote, sa.reqid, sa.mode)
+                || !waiting.selector.covers(&sa.selector)
+        });
+        Ok(())
+    }
+
+    fn move_ports(&mut self, key: &SaKey, encap: Encap) -> Result<(), SadError> {
+        let Some(State::Live(sa)) = self.states.get_mut(key) else { return Err(SadError::NotFound) };
+        if sa.spec.encap.is_none() {
+            return Err(SadError::Refused("the SA has no encapsulation".to_owned()));
+        }
+        sa.spec.encap = Some(encap);
+        sa.mapped = None;
+        Ok(())
+    }
+
+    fn remove(&mut self, key: &SaKey) -> Result<(), SadError> {
+        self.states.remove(key).map(drop).ok_or(SadError::NotFound)
+    }
+
+    fn query(&mut self, key: &SaKey) -> Result<SaUsage, SadError> {
+        match self.states.get(key) {
+            Some(State::Live(sa)) => Ok(sa.usage),
+            Some(State::Larval { .. }) => Ok(SaUsage::default()),
+            None => Err(SadError::NotFound),
+        }
+    }
+
+    fn release_acquire(&mut self, acquire: &Acquire) {
+        let ours = |waiting: &Waiting| waiting.acquire.sequence == acquire.sequence;
+        self.acquires.retain(|_, waiting| !ours(waiting));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use ike_proto::crypto::keymat::EspKeys;
+    use ike_proto::crypto::suite::{Encr, EspSuite};
+    use ike_proto::ids::Reqid;
+    use ike_proto::policy::sad::Lifetimes;
+    use ike_proto::policy::selector::{Net, Side};
+    use ike_proto::policy::spd::Template;
+    use ike_proto::rng::Seed;
+    use ike_proto::secret::Secret;
+
+    use super::*;
+    use crate::packet::Body;
+
+    const LOCAL: &str = "192.0.2.1";
+    const REMOTE: &str = "192.0.2.2";
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn selector() -> Selector {
+        let side = |text| Side { net: Net::host(address(text)), port: None };
+        Selector { local: side(LOCAL), remote: side(REMOTE), protocol: 0 }
+    }
+
+    fn policy() -> Policy {
+        let template = Template { mode: Mode::Transport, reqid: Reqid(0), endpoints: None, optional: false };
+        Policy { index: PolicyIndex(1), selector: selector(), priority: 1, template }
+    }
+
+    fn sa(direction: Direction, spi: u32, key: u8) -> SaSpec {
+        SaSpec {
+            direction,
+            spi: ChildSpi(spi),
+            local: address(LOCAL),
+            remote: address(REMOTE),
+            mode: Mode::Transport,
+            reqid: Reqid(0),
+            selector: selector(),
+            suite: EspSuite { encr: Encr::AES_256_GCM, integ: None, ke: None, esn: true },
+            keys: EspKeys { encr: Secret::new(vec![key; 36]), integ: Secret::default() },
+            encap: Some(Encap { local: 4500, remote: 4500 }),
+            replay_window: 32,
+            lifetimes: Lifetimes::default(),
+        }
+    }
+
+    fn sad() -> ModelSad {
+        ModelSad::new(Rng::new(&Seed::from_u64(1)))
+    }
+
+    fn packet(number: u64) -> Inner {
+        Inner {
+            source: address(LOCAL),
+            destination: address(REMOTE),
+            protocol: 6,
+            source_port: 1000,
+            destination_port: 80,
+            flow: 0,
+            number,
+            reply: false,
+        }
+    }
+
+    fn sealed(sending: Sending) -> (Packet, Esp) {
+        let Sending::Sealed(packet) = sending else { panic!("no SA") };
+        let Body::Esp(esp) = packet.body else { panic!("not ESP") };
+        (packet, esp)
+    }
+
+    #[test]
+    fn the_newest_outbound_sa_carries_the_packets() {
+        let mut sad = sad();
+        sad.add_outbound(&sa(Direction::Out, 900, 1)).unwrap();
+        sad.add_outbound(&sa(Direction::Out, 300, 2)).unwrap();
+        assert_eq!(sealed(sad.send(&policy(), packet(1))).1.spi, ChildSpi(300));
+        sad.remove(&sa(Direction::Out, 300, 2).key()).unwrap();
+        assert_eq!(sealed(sad.send(&policy(), packet(2))).1.spi, ChildSpi(900));
+    }
+
+    #[test]
+    fn an_sa_with_another_reqid_or_selector_carries_nothing() {
+        let mut sad = sad();
+        sad.add_outbound(&SaSpec { reqid: Reqid(7), ..sa(Direction::Out, 300, 1) }).unwrap();
+        let mut narrow = sa(Direction::Out, 301, 2);
+        narrow.selector.protocol = 17;
+        sad.add_outbound(&narrow).unwrap();
+        assert!(matches!(sad.send(&policy(), packet(1)), Sending::NoSa));
+    }
+
+    #[test]
+    fn an_acquire_is_raised_once_until_it_is_released_answered_or_lapsed() {
+        let mut sad = sad();
+        let raised = |sad: &mut ModelSad| {
+            assert!(matches!(sad.send(&policy(), packet(1)), Sending::NoSa));
+            match sad.notice() {
+                Some(Notice::Acquire(acquire)) => Some(acquire),
+                other => {
+                    assert_eq!(other, None);
+                    None
+                }
+            }
+        };
+        let first = raised(&mut sad).unwrap();
+        assert_eq!(raised(&mut sad), None);
+        sad.release_acquire(&first);
+        let second = raised(&mut sad).unwrap();
+        assert_ne!(first.sequence, second.sequence);
+        sad.set_now(Instant::ZERO + Duration::from_secs(29));
+        assert_eq!(raised(&mut sad), None);
+        sad.set_now(Instant::ZERO + Duration::from_secs(30));
+        assert!(raised(&mut sad).is_some());
+        sad.add_outbound(&sa(Direction::Out, 300, 1)).unwrap();
+        sad.remove(&sa(Direction::Out, 300, 1).key()).unwrap();
+        assert!(raised(&mut sad).is_some());
+    }
+
+    #[test]
+    fn a_reservation_lapses_and_its_spi_may_still_be_installed() {
+        let mut sad = sad();
+        let request = SpiRequest {
+            local: address(LOCAL),
+            remote: address(REMOTE),
+            mode: Mode::Transport,
+            reqid: Reqid(0),
+        };
+        let spi = sad.reserve_spi(&request).unwrap();
+        assert_eq!(sad.reservations(), 1);
+        sad.set_now(Instant::ZERO + ACQUIRE_EXPIRES);
+        assert_eq!(sad.reservations(), 0);
+        let inbound = sa(Direction::In, spi.0, 1);
+        assert_eq!(sad.add_inbound(&inbound), Ok(()));
+        assert_eq!(sad.add_inbound(&inbound), Err(SadError::Exists));
+        assert_eq!(sad.remove(&inbound.key()), Ok(()));
+        assert_eq!(sad.remove(&inbound.key()), Err(SadError::NotFound));
+        assert_eq!(sad.query(&inbound.key()), Err(SadError::NotFound));
+    }
+
+    #[test]
+    fn packets_with_other_keys_replays_and_strangers_are_refused() {
+        let (mut ours, mut theirs) = (sad(), sad());
+        ours.add_outbound(&sa(Direction::Out, 300, 1)).unwrap();
+        let mirrored = |key| SaSpec {
+            direction: Direction::In,
+            local: address(REMOTE),
+            remote: address(LOCAL),
+            selector: Selector { local: selector().remote, remote: selector().local, protocol: 0 },
+            ..sa(Direction::In, 300, key)
+        };
+        let (packet_one, esp) = sealed(ours.send(&policy(), packet(1)));
+        let receive = |sad: &mut ModelSad, esp: &Esp| {
+            sad.receive(packet_one.source, packet_one.destination, esp).map(|inner| inner.number)
+        };
+        assert_eq!(receive(&mut theirs, &esp), Err(Refusal::NoState));
+        theirs.add_inbound(&mirrored(2)).unwrap();
+        assert_eq!(receive(&mut theirs, &esp), Err(Refusal::Keys));
+        theirs.remove(&mirrored(2).key()).unwrap();
+        theirs.add_inbound(&mirrored(1)).unwrap();
+        assert_eq!(receive(&mut theirs, &esp), Ok(1));
+        assert_eq!(receive(&mut theirs, &esp), Err(Refusal::Replay));
+        let stranger = Esp { sequence: 2, inner: Inner { protocol: 6, ..esp.inner }, ..esp };
+        let elsewhere: SocketAddr = "192.0.2.77:4500".parse().unwrap();
+        assert_eq!(theirs.receive(elsewhere, packet_one.destination, &stranger), Err(Refusal::Selector));
+        assert!(matches!(theirs.notice(), Some(Notice::Mapping { remote, .. }) if remote == elsewhere));
+    }
+
+    #[test]
+    fn the_replay_window_moves_with_the_newest_packet() {
+        let mut state = sad();
+        state.add_inbound(&sa(Direction::In, 300, 1)).unwrap();
+        let key = sa(Direction::In, 300, 1).key();
+        let Some(State::Live(sa)) = state.states.get_mut(&key) else { panic!() };
+        assert!(sa.is_fresh(1) && sa.is_fresh(40) && sa.is_fresh(9));
+        assert!(!sa.is_fresh(8), "40 - 32");
+        assert!(!sa.is_fresh(9) && sa.is_fresh(10));
+    }
+
+    #[test]
+    fn limits_are_told_once_soft_and_end_the_sa_hard() {
+        let mut sad = sad();
+        let lifetimes = Lifetimes {
+            soft_packets: Some(2),
+            hard_packets: Some(4),
+            hard_seconds: Some(100),
+            ..Lifetimes::default()
+        };
+        sad.add_outbound(&SaSpec { lifetimes, ..sa(Direction::Out, 300, 1) }).unwrap();
+        let key = sa(Direction::Out, 300, 1).key();
+        let told: Vec<Option<Notice>> = (1..=4)
+            .map(|number| {
+                sealed(sad.send(&policy(), packet(number)));
+                sad.notice()
+            })
+            .collect();
+        let expire = |hard| Some(Notice::Expire { key, hard });
+        assert_eq!(told, [None, expire(false), None, expire(true)]);
+        assert!(sad.get(&key).is_none());
+
+        sad.add_outbound(&SaSpec { lifetimes, ..sa(Direction::Out, 300, 2) }).unwrap();
+        assert_eq!(sad.deadline(), Some(Instant::ZERO + Duration::from_secs(100)));
+        sad.set_now(Instant::ZERO + Duration::from_secs(100));
+        assert_eq!(sad.notice(), expire(true));
+    }
+}

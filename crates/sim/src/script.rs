@@ -1,0 +1,183 @@
+//! What happens to a scenario from outside: commands at set times, and rules for messages that meet a description.
+
+use ike_proto::time::Duration;
+use ike_proto::wire::registry::{ExchangeType, KeId, NotifyType};
+
+use crate::link::Conditions;
+
+/// Commands at set times and rules for messages.
+#[derive(Clone, Debug, Default)]
+pub struct Script {
+    /// What happens when.
+    pub actions: Vec<(Duration, Action)>,
+    /// What happens to which messages; the first rule that fits is used.
+    pub rules: Vec<Rule>,
+}
+
+/// Something done to a host or to the network.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Action {
+    /// A host is told to bring up the pair of one of its policies.
+    Initiate {
+        /// The host.
+        host: usize,
+        /// Which of its policies.
+        policy: usize,
+    },
+    /// A host is told to delete the pair of one of its policies.
+    Delete {
+        /// The host.
+        host: usize,
+        /// Which of its policies.
+        policy: usize,
+    },
+    /// A host's daemon is stopped in order; it is gone once it is quiet.
+    Shutdown(usize),
+    /// A host loses daemon and kernel state without a word and starts again.
+    Reboot(usize),
+    /// A host's clock jumps ahead, as after a suspend.
+    ClockJump {
+        /// The host.
+        host: usize,
+        /// How far.
+        by: Duration,
+    },
+    /// Nothing passes between two hosts, or passes again.
+    Cut {
+        /// One host.
+        one: usize,
+        /// The other.
+        other: usize,
+        /// Whether the path is cut.
+        cut: bool,
+    },
+    /// The network changes.
+    Weather(Conditions),
+    /// A NAT box forgets its mappings.
+    RestartNat(usize),
+    /// A flow starts or stops.
+    Run {
+        /// The flow.
+        flow: usize,
+        /// Whether it sends.
+        running: bool,
+    },
+    /// A host's daemon is told that notices of its kernel were lost.
+    LoseNotices(usize),
+}
+
+impl Action {
+    /// The host it concerns, if it is one.
+    #[must_use]
+    pub const fn host(&self) -> Option<usize> {
+        match self {
+            Self::Initiate { host, .. }
+            | Self::Delete { host, .. }
+            | Self::Shutdown(host)
+            | Self::Reboot(host)
+            | Self::ClockJump { host, .. }
+            | Self::LoseNotices(host) => Some(*host),
+            Self::Cut { .. } | Self::Weather(_) | Self::RestartNat(_) | Self::Run { .. } => None,
+        }
+    }
+}
+
+/// Which messages a rule is for; what is `None` does not matter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Match {
+    /// The host that sends.
+    pub from: Option<usize>,
+    /// The exchange.
+    pub exchange: Option<ExchangeType>,
+    /// Whether it is a response.
+    pub response: Option<bool>,
+    /// The message id.
+    pub message_id: Option<u32>,
+}
+
+/// What a rule does to a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It is lost.
+    Drop,
+    /// It takes this long; the link does nothing else to it.
+    Delay(Duration),
+    /// It comes again after each of a few such times, the link doing nothing else to it.
+    Repeat {
+        /// Copies beside the first.
+        copies: u32,
+        /// Time between them.
+        every: Duration,
+    },
+    /// One bit is flipped, this one modulo their number.
+    Flip(u64),
+    /// It passes, and its sender gets a forged response in the peer's name before the true one.
+    Forge(Forgery),
+}
+
+/// What somebody on the path, who has no keys, sends in the peer's name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Forgery {
+    /// A response with this error.
+    Error(NotifyType),
+    /// INVALID_KE_PAYLOAD that asks for this method.
+    InvalidKe(KeId),
+    /// A response whose header is right and whose payloads are noise.
+    Noise(u16),
+    /// An SK payload of noise under the right header.
+    SealedNoise(u16),
+}
+
+/// A rule and how often it still holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rule {
+    /// For which messages.
+    pub when: Match,
+    /// How many of them pass before it holds.
+    pub skip: u32,
+    /// For how many it holds.
+    pub times: u32,
+    /// What it does.
+    pub fate: Fate,
+}
+
+impl Rule {
+    /// A rule for every message that `when` describes.
+    #[must_use]
+    pub const fn always(when: Match, fate: Fate) -> Self {
+        Self { when, skip: 0, times: u32::MAX, fate }
+    }
+
+    /// A rule for the first such message.
+    #[must_use]
+    pub const fn once(when: Match, fate: Fate) -> Self {
+        Self { when, skip: 0, times: 1, fate }
+    }
+
+    /// Counts a message that fits; the fate, if the rule holds for it.
+    pub(crate) const fn take(&mut self) -> Option<Fate> {
+        if self.skip > 0 {
+            self.skip -= 1;
+            return None;
+        }
+        if self.times == 0 {
+            return None;
+        }
+        self.times -= 1;
+        Some(self.fate)
+    }
+}
+
+impl Match {
+    /// Requests of `exchange` sent by `from`.
+    #[must_use]
+    pub const fn request(from: usize, exchange: ExchangeType) -> Self {
+        Self { from: Some(from), exchange: Some(exchange), response: Some(false), message_id: None }
+    }
+
+    /// Responses of `exchange` sent by `from`.
+    #[must_use]
+    pub const fn response(from: usize, exchange: ExchangeType) -> Self {
+        Self { from: Some(from), exchange: Some(exchange), response: Some(true), message_id: None }
+    }
+}

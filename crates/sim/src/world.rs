@@ -1,0 +1,488 @@
+//! The world: one queue of things to come, ordered by virtual time and by the order in which they were asked for.
+
+mod carry;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ike_proto::endpoint::Command;
+use ike_proto::ids::JobId;
+use ike_proto::output::{Event, Output, What};
+use ike_proto::rng::{Rng, Seed};
+use ike_proto::time::{Duration, Instant};
+
+use crate::host::Host;
+use crate::link::Conditions;
+use crate::network::{Network, Site};
+use crate::null_crypto::Digest;
+use crate::oracle::{self, Oracle, Unrest, Violation};
+use crate::packet::Packet;
+use crate::sad::Notice;
+use crate::scenario::{Crypto, HostSpec, Scenario};
+use crate::script::{Action, Rule};
+use crate::trace::{Sight, Trace};
+use crate::traffic::Flow;
+
+/// Steps at one instant after which the engine is said to spin.
+const STEPS_PER_INSTANT: u32 = 20_000;
+
+/// Something that is to happen.
+enum Due {
+    /// A packet reaches the end of the link.
+    Arrive { from: usize, site: Site, packet: Packet },
+    /// A host wanted to be woken.
+    Wake { host: usize, boot: u32 },
+    /// A job is done.
+    Job { host: usize, boot: u32, id: JobId },
+    /// A kernel's notice reaches its daemon.
+    Hear { host: usize, boot: u32, notice: Notice },
+    /// A flow sends.
+    Send(usize),
+    /// The script acts.
+    Act(Action),
+}
+
+/// What a run counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Steps.
+    pub steps: u64,
+    /// Datagrams of IKE that hosts sent.
+    pub datagrams: u64,
+    /// Those of them that were sent before, octet for octet.
+    pub repeated: u64,
+    /// Datagrams of IKE that reached a daemon.
+    pub taken: u64,
+    /// Jobs computed.
+    pub jobs: u64,
+    /// IKE SAs authenticated, each end counted.
+    pub ike_sas: u64,
+    /// Children installed, each end counted.
+    pub children: u64,
+    /// Clear packets between protected hosts that crossed the link.
+    pub leaked: u64,
+}
+
+/// A simulation under way.
+pub struct World {
+    now: Instant,
+    queue: BTreeMap<(Instant, u64), Due>,
+    sequence: u64,
+    hosts: Vec<Host>,
+    network: Network,
+    weather: Conditions,
+    rules: Vec<Rule>,
+    flows: Vec<Flow>,
+    scenario: Scenario,
+    oracle: Oracle,
+    trace: Trace,
+    counts: Counts,
+    seen: BTreeSet<(usize, Digest)>,
+    link_rng: Rng,
+    delay_rng: Rng,
+    /// Datagrams of IKE on the link, jobs and notices under way.
+    pending: usize,
+    stalled: u32,
+    violation: Option<Violation>,
+}
+
+impl World {
+    /// The scenario at its beginning; all that is random follows from `seed`.
+    #[must_use]
+    pub fn new(seed: u64, scenario: &Scenario) -> Self {
+        let mut rng = Rng::new(&Seed::from_u64(seed));
+        let provider = scenario.crypto.provider();
+        let start = |spec: &HostSpec| {
+            Host::start(spec.clone(), Arc::clone(&provider), Rng::new(&rng.fork()), Instant::ZERO)
+        };
+        let hosts: Vec<Host> = scenario.hosts.iter().map(start).collect();
+        let names = scenario.hosts.iter().map(|host| host.name.clone()).collect();
+        let mut world = Self {
+            now: Instant::ZERO,
+            queue: BTreeMap::new(),
+            sequence: 0,
+            hosts,
+            network: Network::new(scenario),
+            weather: scenario.link,
+            rules: scenario.script.rules.clone(),
+            flows: scenario.flows.iter().copied().map(Flow::new).collect(),
+            scenario: scenario.clone(),
+            oracle: Oracle::default(),
+            trace: Trace::new(names, matches!(scenario.crypto, Crypto::Null)),
+            counts: Counts::default(),
+            seen: BTreeSet::new(),
+            link_rng: Rng::new(&rng.fork()),
+            delay_rng: Rng::new(&rng.fork()),
+            pending: 0,
+            stalled: 0,
+            violation: None,
+        };
+        for (flow, spec) in scenario.flows.iter().enumerate() {
+            world.push(Instant::ZERO + spec.start, Due::Send(flow));
+        }
+        for (at, action) in &scenario.script.actions {
+            world.push(Instant::ZERO + *at, Due::Act(*action));
+        }
+        for host in 0..world.hosts.len() {
+            world.settle(host);
+        }
+        world
+    }
+
+    /// Virtual time since the beginning.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.now.since(Instant::ZERO)
+    }
+
+    /// The hosts.
+    #[must_use]
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// The flows with their counts.
+    #[must_use]
+    pub fn flows(&self) -> &[Flow] {
+        &self.flows
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// What was seen.
+    #[must_use]
+    pub const fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// The rule that was broken, if one was; nothing happens after that.
+    #[must_use]
+    pub const fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    /// The pair of hosts a person should look at: the one a rule was broken in, or the first that is not at rest.
+    #[must_use]
+    pub fn suspects(&self) -> (usize, usize) {
+        let (host, peer) = match (&self.violation, self.at_rest()) {
+            (Some(violation), _) => (violation.host, self.trace.last_partner(violation.host)),
+            (None, Err(unrest)) => (unrest.host, unrest.peer),
+            (None, Ok(())) => (0, None),
+        };
+        let neighbour = usize::from(host == 0);
+        (host, peer.or_else(|| self.trace.last_partner(host)).unwrap_or(neighbour))
+    }
+
+    /// Does something now.
+    pub fn act(&mut self, action: Action) {
+        self.push(self.now, Due::Act(action));
+    }
+
+    /// Whether nothing is under way and all hosts have exactly what their policies want.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn at_rest(&self) -> Result<(), Unrest> {
+        if self.pending > 0 {
+            let what = format!("{} messages, jobs or notices are under way", self.pending);
+            return Err(Unrest { host: 0, peer: None, what });
+        }
+        oracle::at_rest(&self.hosts, &self.network)
+    }
+
+    /// Steps until `done` or until `limit` after the beginning; whether it is done.
+    pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&Self) -> bool) -> bool {
+        while self.violation.is_none() {
+            if done(self) {
+                return true;
+            }
+            if !self.step(Instant::ZERO + limit) {
+                break;
+            }
+        }
+        false
+    }
+
+    /// Lets `span` pass.
+    pub fn run_for(&mut self, span: Duration) {
+        let limit = self.elapsed() + span;
+        self.run_until(limit, |_| false);
+    }
+
+    /// Does the next thing, if it is due by `limit`; else the clock moves there.
+    fn step(&mut self, limit: Instant) -> bool {
+        let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= limit) else {
+            self.now = limit;
+            return false;
+        };
+        let ((at, _), due) = entry.remove_entry();
+        self.stalled = if at == self.now { self.stalled + 1 } else { 0 };
+        self.now = at;
+        self.counts.steps += 1;
+        self.handle(due);
+        if self.stalled > STEPS_PER_INSTANT {
+            self.broken(0, format!("{STEPS_PER_INSTANT} steps at one instant"));
+        }
+        true
+    }
+
+    fn handle(&mut self, due: Due) {
+        match due {
+            Due::Arrive { from, site, packet } => self.arrive(from, site, packet),
+            Due::Wake { host, boot } => {
+                let awaited = self.is_boot(host, boot) && self.hosts[host].wake == Some(self.now);
+                if awaited {
+                    self.hosts[host].wake(self.now);
+                    self.settle(host);
+                }
+            }
+            Due::Job { host, boot, id } => {
+                self.pending -= 1;
+                if self.is_boot(host, boot) {
+                    self.counts.jobs += 1;
+                    self.hosts[host].finish(self.now, id);
+                    self.settle(host);
+                }
+            }
+            Due::Hear { host, boot, notice } => {
+                self.pending -= 1;
+                if self.is_boot(host, boot) {
+                    self.hosts[host].hear(self.now, notice);
+                    self.settle(host);
+                }
+            }
+            Due::Send(flow) => self.send_flow(flow),
+            Due::Act(action) => self.perform(action),
+        }
+    }
+
+    fn is_boot(&self, host: usize, boot: u32) -> bool {
+        self.hosts[host].up && self.hosts[host].boot == boot
+    }
+
+    fn push(&mut self, at: Instant, due: Due) {
+        self.sequence += 1;
+        self.queue.insert((at.max(self.now), self.sequence), due);
+    }
+
+    fn broken(&mut self, host: usize, what: String) {
+        let at = self.now;
+        self.violation.get_or_insert(Violation { at, host, what });
+    }
+
+    fn judge(&mut self, host: usize, verdict: Result<(), String>) {
+        if let Err(what) = verdict {
+            self.broken(host, what);
+        }
+    }
+
+    /// Carries out what a host's engine asked for, in its order; hands on its kernel's notices; lets the oracle look.
+    fn settle(&mut self, host: usize) {
+        let mut outputs = 0;
+        while let Some(output) = self.hosts[host].output() {
+            outputs += 1;
+            match output {
+                Output::Transmit(transmit) => self.transmit(host, transmit),
+                Output::Job(id, job) => {
+                    let boot = self.hosts[host].boot;
+                    self.hosts[host].jobs.insert(id, job);
+                    let at = self.now + self.scenario.job_delay.draw(&mut self.delay_rng);
+                    self.pending += 1;
+                    self.push(at, Due::Job { host, boot, id });
+                }
+                Output::Event(event) => self.said(host, event),
+            }
+        }
+        for key in self.hosts[host].sad.take_installed() {
+            let verdict = self.oracle.installed(&self.hosts, &self.network, host, &key);
+            self.judge(host, verdict);
+        }
+        self.forward_notices(host);
+        let pairs = self.hosts[host].endpoint.pairs();
+        let verdict = self.oracle.step(&self.hosts[host], &pairs, outputs);
+        self.judge(host, verdict);
+        self.stop_if_quiet(host);
+        self.arm(host);
+    }
+
+    fn forward_notices(&mut self, host: usize) {
+        while let Some(notice) = self.hosts[host].sad.notice() {
+            if let Notice::Expire { key, hard: true } = notice {
+                self.hosts[host].lapsed.insert(key);
+            }
+            let boot = self.hosts[host].boot;
+            let at = self.now + self.scenario.notice_delay.draw(&mut self.delay_rng);
+            self.pending += 1;
+            self.push(at, Due::Hear { host, boot, notice });
+        }
+    }
+
+    /// An engine that was told to stop and has nothing left to do takes its host down; its kernel must be empty then.
+    fn stop_if_quiet(&mut self, host: usize) {
+        let stopped = &mut self.hosts[host];
+        if !stopped.up || !stopped.stopping || !stopped.endpoint.is_quiet() {
+            return;
+        }
+        stopped.up = false;
+        let left = stopped.sad.live().next().map(|sa| sa.spec.spi);
+        self.trace.see(self.now, Sight::Done(Some(host), format!("{} is down", stopped.spec.name)));
+        if let Some(spi) = left {
+            self.broken(host, format!("an orderly stop left SA {spi}"));
+        }
+    }
+
+    fn arm(&mut self, host: usize) {
+        let Some(at) = self.hosts[host].deadline().filter(|_| self.hosts[host].up) else {
+            self.hosts[host].wake = None;
+            return;
+        };
+        let at = at.max(self.now);
+        if self.hosts[host].wake != Some(at) {
+            self.hosts[host].wake = Some(at);
+            let boot = self.hosts[host].boot;
+            self.push(at, Due::Wake { host, boot });
+        }
+    }
+
+    fn said(&mut self, host: usize, event: Event) {
+        let verdict = self.oracle.said(&self.hosts[host], &event);
+        self.judge(host, verdict);
+        match &event.what {
+            What::IkeSaUp { .. } => self.counts.ike_sas += 1,
+            What::ChildUp { .. } => self.counts.children += 1,
+            _ => {}
+        }
+        self.trace.see(self.now, Sight::Said(host, Box::new(event)));
+    }
+
+    fn perform(&mut self, action: Action) {
+        self.trace.see(self.now, Sight::Done(action.host(), format!("{action:?}")));
+        match action {
+            Action::Initiate { host, policy } => {
+                self.command(host, policy, |local, remote| Command::Initiate { local, remote });
+            }
+            Action::Delete { host, policy } => {
+                self.command(host, policy, |local, remote| Command::Delete { local, remote });
+            }
+            Action::Shutdown(host) => {
+                let done = self.hosts[host].command(self.now, Command::Shutdown);
+                self.judge(host, done);
+                self.settle(host);
+            }
+            Action::Reboot(host) => {
+                self.hosts[host].reboot(self.now);
+                self.settle(host);
+            }
+            Action::ClockJump { host, by } => {
+                self.hosts[host].jump(by);
+                self.arm(host);
+            }
+            Action::Cut { one, other, cut } => self.network.cut(one, other, cut),
+            Action::Weather(conditions) => self.weather = conditions,
+            Action::RestartNat(number) => self.network.restart(number),
+            Action::Run { flow, running } => self.flows[flow].running = running,
+            Action::LoseNotices(host) => {
+                self.hosts[host].hear(self.now, Notice::Lost);
+                self.settle(host);
+            }
+        }
+    }
+
+    fn command(&mut self, host: usize, policy: usize, make: impl FnOnce(IpAddr, IpAddr) -> Command) {
+        let ends = self.hosts[host].spec.policies[policy].endpoints();
+        let Some((local, remote)) = ends else { return };
+        let done = self.hosts[host].command(self.now, make(local, remote));
+        if let Err(why) = done {
+            self.trace.see(self.now, Sight::Done(Some(host), format!("refused: {why}")));
+        }
+        self.settle(host);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use ike_proto::policy::sad::Sad;
+
+    use super::*;
+    use crate::packet::{Body, Inner};
+    use crate::scenario::TwoHosts;
+
+    fn settled() -> World {
+        let scenario = TwoHosts::plain().scenario();
+        let mut world = World::new(1, &scenario);
+        assert!(world.run_until(scenario.limit, |world| world.at_rest().is_ok()));
+        world
+    }
+
+    fn seen(world: &World) -> &str {
+        world.violation().map_or("", |violation| &violation.what)
+    }
+
+    #[test]
+    fn an_sa_that_vanishes_behind_the_engines_back_is_seen_at_its_next_step() {
+        let mut world = settled();
+        let key = world.hosts[0].sad.live().next().unwrap().spec.key();
+        world.hosts[0].sad.remove(&key).unwrap();
+        world.act(Action::LoseNotices(0));
+        world.run_for(Duration::from_secs(1));
+        assert!(seen(&world).contains("is not in the kernel"), "{}", seen(&world));
+    }
+
+    #[test]
+    fn an_sa_that_only_one_end_has_is_not_rest() {
+        let mut world = settled();
+        world.perform(Action::Reboot(1));
+        let why = world.at_rest().unwrap_err();
+        assert!(why.what.contains("is not at the peer"), "{why}");
+        assert_eq!((why.host, why.peer), (0, Some(1)));
+        assert_eq!(world.hosts[1].sad.live().count(), 0);
+    }
+
+    #[test]
+    fn a_protected_packet_in_clear_is_seen() {
+        let mut world = settled();
+        let selector = world.hosts[0].spec.policies[0].selector;
+        let (source, destination) = (selector.local.net.address, selector.remote.net.address);
+        let inner = Inner {
+            source,
+            destination,
+            protocol: 17,
+            source_port: 1,
+            destination_port: 2,
+            flow: 0,
+            number: 1,
+            reply: false,
+        };
+        let end = |address| SocketAddr::new(address, 0);
+        let packet = Packet { source: end(source), destination: end(destination), body: Body::Clear(inner) };
+        world.arrive(0, None, packet);
+        assert!(seen(&world).contains("in clear"), "{}", seen(&world));
+    }
+
+    #[test]
+    fn answers_to_jobs_of_a_daemon_that_is_gone_are_nobodys() {
+        let mut world = World::new(1, &TwoHosts::plain().scenario());
+        assert!(world.run_until(Duration::from_secs(1), |world| !world.hosts[0].jobs.is_empty()));
+        world.perform(Action::Reboot(0));
+        world.act(Action::Run { flow: 0, running: false });
+        world.run_for(Duration::from_secs(5));
+        assert_eq!((world.counts.jobs, world.counts.datagrams, world.pending), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_clock_that_jumps_brings_deadlines_forward() {
+        let mut world = settled();
+        let before = world.hosts[0].local(world.now);
+        world.perform(Action::ClockJump { host: 0, by: Duration::from_secs(3600) });
+        assert_eq!(world.hosts[0].local(world.now).since(before), Duration::from_secs(3600));
+        let later = before + Duration::from_secs(7200);
+        assert_eq!(world.hosts[0].world(later).since(world.now), Duration::from_secs(3600));
+    }
+}
