@@ -121,15 +121,24 @@ fn showable(octets: &[u8], secrets: &[Range<usize>]) -> String {
     }
     let mut text = String::with_capacity(copy.len());
     for chunk in copy.utf8_chunks() {
-        text.extend(
-            chunk
-                .valid()
-                .chars()
-                .map(|c| if c.is_ascii_control() && c != '\n' && c != '\t' { '?' } else { c }),
-        );
+        for character in chunk.valid().chars() {
+            match is_showable(character) {
+                true => text.push(character),
+                false => text.extend(core::iter::repeat_n('?', character.len_utf8())),
+            }
+        }
         text.extend(core::iter::repeat_n('?', chunk.invalid().len()));
     }
     text
+}
+
+/// Whether a character neither controls the terminal nor changes the direction of the text.
+fn is_showable(character: char) -> bool {
+    match character {
+        '\n' | '\t' => true,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
+        _ => !character.is_control(),
+    }
 }
 
 /// How bad it is.
@@ -216,6 +225,9 @@ impl Diagnostic {
             let text = source.text.get(range.clone()).filter(|text| text.len() <= LONGEST_SHOWN_LINE)?;
             let start = span.start.min(range.end) - range.start;
             let end = (span.end.min(range.end)).saturating_sub(range.start).max(start);
+            // A span counts octets; what is marked are whole characters.
+            let start = (0..=start).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            let end = (end..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
             Some((text, line + 1, start..end, &*source.name))
         });
         let title = level.primary_title(match shown {
@@ -415,10 +427,17 @@ mod tests {
 
     #[test]
     fn spans_beyond_the_end_and_control_characters_are_survived() {
-        for octets in [&b""[..], b"\n", b"\0\x1b[31m\xff\xc3", b"a\r\n\r"] {
-            for start in 0..6 {
-                let shown = one(octets, &[], start..start + 3).render(false);
-                assert!(!shown.contains('\x1b'), "{shown}");
+        for octets in [
+            &b""[..],
+            b"\n",
+            b"\0\x1b[31m\xff\xc3",
+            b"a\r\n\r",
+            "é€\n🦝x".as_bytes(),
+            "\u{9b}31m\u{202e}".as_bytes(),
+        ] {
+            for (start, length) in (0..12).flat_map(|start| (0..5).map(move |length| (start, length))) {
+                let shown = one(octets, &[], start..start + length).render(false);
+                assert!(!shown.contains(['\x1b', '\u{9b}', '\u{202e}']), "{shown}");
             }
         }
     }
