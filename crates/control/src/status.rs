@@ -57,6 +57,8 @@ pub enum PairState {
     Connecting,
     /// It has keys.
     Up,
+    /// The two ends know each other, and have no ESP SAs.
+    Childless,
     /// An attempt failed; another follows.
     Retrying,
 }

@@ -9,7 +9,9 @@ use crate::status::{Child, IkeSa, Pair, PairState, Status};
 pub fn listing(status: &Status) -> String {
     let mut out = String::new();
     let count = |state| status.pairs.iter().filter(|pair| pair.state == state).count();
-    let counted = [PairState::Up, PairState::Connecting, PairState::Retrying, PairState::Idle]
+    let states =
+        [PairState::Up, PairState::Childless, PairState::Connecting, PairState::Retrying, PairState::Idle];
+    let counted = states
         .map(|state| (count(state), state_name(state)))
         .into_iter()
         .filter(|(count, _)| *count > 0)
@@ -115,6 +117,7 @@ const fn state_name(state: PairState) -> &'static str {
         PairState::Idle => "idle",
         PairState::Connecting => "connecting",
         PairState::Up => "up",
+        PairState::Childless => "childless",
         PairState::Retrying => "retrying",
     }
 }

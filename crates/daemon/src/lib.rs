@@ -1,1 +1,20 @@
 //! The keying daemon, as a library so that its parts can be tested.
+
+pub mod cli;
+pub mod clock;
+pub mod control;
+pub mod engine;
+pub mod entropy;
+pub mod jobs;
+pub mod kernel;
+pub mod refusal;
+pub mod reload;
+pub mod sockets;
+pub mod spd;
+pub mod start;
+pub mod status;
+pub mod translate;
+pub mod watch;
+
+#[cfg(test)]
+mod testing;

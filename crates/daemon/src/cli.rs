@@ -1,0 +1,72 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use coati_control::protocol::DEFAULT_SOCKET;
+
+use crate::reload::FileNames;
+
+/// Keys IPsec between hosts with IKEv2 (RFC 7296), by racoon's files. Runs in the foreground and logs to stderr.
+///
+/// SIGHUP reads the files again; SIGTERM and SIGINT delete the SAs, here and at the peers, and end the daemon; SIGUSR1
+/// ends it and leaves the SAs. The policies stay in the kernel in any case.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "coatid", version)]
+pub struct Cli {
+    /// racoon's configuration.
+    #[arg(short = 'f', long = "config", value_name = "FILE", default_value = "/etc/racoon/racoon.conf")]
+    pub config: PathBuf,
+    /// A file of policies in setkey's language; may be given several times. Without any, the policies that are in the
+    /// kernel are used.
+    #[arg(long = "policy", value_name = "FILE")]
+    pub policies: Vec<PathBuf>,
+    /// Where `coati` reaches the daemon.
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub control_socket: PathBuf,
+    /// What must survive a restart is kept here.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/coati")]
+    pub state_dir: PathBuf,
+    /// UDP port of IKE; 500 unless the configuration says another.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// UDP port of encapsulated IKE and ESP; 4500 unless the configuration says another.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub natt_port: Option<u16>,
+    /// Goes on although the policies ask for tunnels, which get no SAs.
+    #[arg(long)]
+    pub ignore_tunnel: bool,
+    /// Logs more; twice, everything. (COATI_LOG=error|warn|info|debug|trace does so too.)
+    #[arg(short = 'd', action = clap::ArgAction::Count)]
+    pub debug: u8,
+    /// Reads the files, says what is wrong with them, and ends.
+    #[arg(long)]
+    pub check: bool,
+}
+
+impl Cli {
+    /// The files of the configuration.
+    #[must_use]
+    pub fn file_names(&self) -> FileNames {
+        FileNames {
+            racoon: self.config.clone(),
+            policies: self.policies.clone(),
+            ignore_tunnel: self.ignore_tunnel,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_racoons_f_is_there() {
+        Cli::command().debug_assert();
+        let cli = Cli::parse_from(["coatid", "-f", "r.conf", "--policy", "a", "--policy", "b", "-dd"]);
+        assert_eq!((cli.config, cli.policies.len(), cli.debug), ("r.conf".into(), 2, 2));
+        assert!(Cli::try_parse_from(["coatid", "--port", "0"]).is_err());
+    }
+}

@@ -1,0 +1,569 @@
+//! The drive loop: one thread that owns the [`Endpoint`], and everything that feeds it.
+//!
+//! ```text
+//! sockets, kernel events, answers of jobs, the alarm, control questions, signals
+//!    -> one call of the endpoint -> its outputs in order: jobs to the pool, datagrams to the sockets, events to the log
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use coati_config::files::Files;
+use coati_control::protocol::{Reply, Request};
+use ike_proto::endpoint::{Command, Context, Endpoint, SadEvent};
+use ike_proto::output::{Event, Level, Output};
+use ike_proto::policy::sad::SaKey;
+use ike_proto::policy::spd::PolicySet;
+use ike_proto::time::{Duration, Instant};
+use serde_json::json;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
+use xfrm_sys::{Direction, Event as KernelEvent, Events, Xfrm};
+
+use crate::clock::{self, Alarm, Moment};
+use crate::control::Ask;
+use crate::jobs::{Answer, Pool};
+use crate::kernel::{Kernel, key_of, probe};
+use crate::refusal::Refusal;
+use crate::reload::{self, Configuration, FileNames};
+use crate::sockets::{LONGEST_DATAGRAM, Listen, Sockets};
+use crate::spd::{self, Families, Plan, Wanted};
+use crate::status::{Facts, Pair};
+use crate::translate;
+
+/// Datagrams read from one socket before everything else has its turn.
+const DATAGRAMS_A_TURN: usize = 64;
+/// Kernel events read before everything else has its turn.
+const EVENTS_A_TURN: usize = 256;
+/// How long the kernel's policies must be left in peace before they are read anew.
+const POLICIES_SETTLE: Duration = Duration::from_millis(50);
+/// How long a stream of changes may put that off.
+const POLICIES_WAIT: Duration = Duration::from_secs(1);
+/// How long the peers have to answer our DELETEs when the daemon ends.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// At most one warning about sending in this time; the others are for the trace.
+const SEND_WARNINGS: Duration = Duration::from_secs(10);
+
+/// What the daemon is told to do from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Delete all SAs and end.
+    Stop,
+    /// End and leave the SAs.
+    Leave,
+    /// Read the files again.
+    Reload,
+}
+
+/// How the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The SAs are gone.
+    Stopped,
+    /// The SAs are left in the kernel.
+    Left,
+}
+
+/// What a [`Driver`] is made of.
+pub struct Parts<X, M: std::os::fd::AsRawFd> {
+    /// The engine, still without policies.
+    pub endpoint: Endpoint,
+    /// The kernel's database.
+    pub kernel: Kernel<X>,
+    /// The kernel's events.
+    pub monitor: AsyncFd<M>,
+    /// The UDP sockets.
+    pub sockets: Sockets,
+    /// Where jobs are done.
+    pub pool: Pool,
+    /// What comes back from there.
+    pub answers: UnboundedReceiver<Answer>,
+    /// Questions of the control socket.
+    pub control: Receiver<Ask>,
+    /// Orders: signals, as a rule.
+    pub orders: Receiver<Order>,
+    /// Where the files are.
+    pub names: FileNames,
+    /// What reads them.
+    pub files: Box<dyn Files>,
+    /// What they say.
+    pub configuration: Configuration,
+    /// The policies that were loaded from them.
+    pub wanted: Vec<Wanted>,
+    /// Where the daemon listens.
+    pub listens: Vec<Listen>,
+    /// What wakes the loop in time.
+    pub alarm: Alarm,
+}
+
+/// The engine and its surroundings.
+pub struct Driver<X, M: std::os::fd::AsRawFd> {
+    parts: Parts<X, M>,
+    buffer: Vec<u8>,
+    policies: Arc<PolicySet>,
+    configured: BTreeMap<Pair, Instant>,
+    /// Since when and until when the kernel's policies have been changing.
+    changing: Option<(Instant, Instant)>,
+    /// Warnings that hold at the moment.
+    said: BTreeSet<String>,
+    started: Instant,
+    stop_at: Option<Instant>,
+    ending: Option<Ending>,
+    send_warned: Option<Instant>,
+}
+
+/// What woke the loop.
+enum Wake {
+    Datagrams(usize),
+    Kernel(Vec<KernelEvent>),
+    Job(Option<Answer>),
+    Alarm,
+    Ask(Option<Ask>),
+    Order(Option<Order>),
+}
+
+impl<X: Xfrm, M: Events> Driver<X, M> {
+    /// Reads the kernel's policies and hands them to the engine: from now on it acts.
+    pub fn new(parts: Parts<X, M>) -> Self {
+        let mut driver = Self {
+            parts,
+            buffer: vec![0; LONGEST_DATAGRAM],
+            policies: Arc::default(),
+            configured: BTreeMap::new(),
+            changing: None,
+            said: BTreeSet::new(),
+            started: clock::now(),
+            stop_at: None,
+            ending: None,
+            send_warned: None,
+        };
+        driver.refresh_policies();
+        driver.take_over();
+        driver
+    }
+
+    /// Runs until an order ends it.
+    ///
+    /// # Errors
+    /// The runtime or the kernel's event socket is gone.
+    pub async fn run(mut self) -> io::Result<Ending> {
+        loop {
+            if let Some(ending) = self.turn().await? {
+                // Whoever asked for the end still gets the answer.
+                for _ in 0..8 {
+                    tokio::task::yield_now().await;
+                }
+                return Ok(ending);
+            }
+        }
+    }
+
+    /// Waits for one thing and handles it.
+    ///
+    /// # Errors
+    /// As [`Driver::run`].
+    pub async fn turn(&mut self) -> io::Result<Option<Ending>> {
+        let next = self.next_alarm();
+        let parts = &mut self.parts;
+        parts.alarm.set(next)?;
+        let wake = tokio::select! {
+            number = parts.sockets.readable() => Wake::Datagrams(number),
+            ready = parts.monitor.readable_mut() => {
+                let mut ready = ready?;
+                let (events, drained) = read_events(ready.get_inner_mut());
+                if drained {
+                    ready.clear_ready();
+                } else {
+                    ready.retain_ready();
+                }
+                Wake::Kernel(events)
+            }
+            answer = parts.answers.recv(), if !parts.answers.is_closed() => Wake::Job(answer),
+            rung = parts.alarm.rung() => {
+                rung?;
+                Wake::Alarm
+            }
+            ask = parts.control.recv(), if !parts.control.is_closed() => Wake::Ask(ask),
+            order = parts.orders.recv(), if !parts.orders.is_closed() => Wake::Order(order),
+        };
+        match wake {
+            Wake::Datagrams(number) => self.handle_datagrams(number),
+            Wake::Kernel(events) => events.into_iter().for_each(|event| self.handle_kernel(event)),
+            Wake::Job(answer) => self.handle_job(answer),
+            Wake::Alarm | Wake::Ask(None) | Wake::Order(None) => {}
+            Wake::Ask(Some(ask)) => self.handle_ask(ask),
+            Wake::Order(Some(order)) => self.handle_order(order),
+        }
+        self.handle_time();
+        Ok(self.ending)
+    }
+
+    fn next_alarm(&self) -> Option<Instant> {
+        let settled = self.changing.map(|(since, last)| (last + POLICIES_SETTLE).min(since + POLICIES_WAIT));
+        [self.parts.endpoint.poll_timeout(), settled, self.stop_at].into_iter().flatten().min()
+    }
+
+    /// Calls the endpoint and does what it wants.
+    fn with<T>(&mut self, call: impl FnOnce(&mut Endpoint, &mut Context<'_>) -> T) -> T {
+        let mut context = Context { now: clock::now(), sad: &mut self.parts.kernel };
+        let result = call(&mut self.parts.endpoint, &mut context);
+        self.flush();
+        result
+    }
+
+    /// Does all that the endpoint wants done, in its order.
+    fn flush(&mut self) {
+        while let Some(output) = self.parts.endpoint.poll_output() {
+            match output {
+                Output::Job(id, job) => self.parts.pool.submit(id, job),
+                Output::Event(event) => log(&event),
+                Output::Transmit(transmit) => {
+                    let (flow, length) = (transmit.flow, transmit.datagram.len());
+                    tracing::trace!(peer = %flow.remote.ip(), "{length} octets go, {flow}");
+                    if let Err(error) = self.parts.sockets.send(&transmit) {
+                        self.say_send_failed(transmit.flow.remote, &error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A send that fails is a packet that was lost: the engine sends again.
+    fn say_send_failed(&mut self, to: SocketAddr, error: &io::Error) {
+        let now = clock::now();
+        if self.send_warned.is_none_or(|last| now.since(last) >= SEND_WARNINGS) {
+            self.send_warned = Some(now);
+            tracing::warn!(peer = %to.ip(), "cannot send to {to}: {error}");
+        } else {
+            tracing::debug!(peer = %to.ip(), "cannot send to {to}: {error}");
+        }
+    }
+
+    fn handle_datagrams(&mut self, number: usize) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        for _ in 0..DATAGRAMS_A_TURN {
+            match self.parts.sockets.receive(number, &mut buffer) {
+                Ok(None) => break,
+                Ok(Some((flow, length))) => {
+                    tracing::trace!(peer = %flow.remote.ip(), "{length} octets came, {flow}");
+                    let datagram = buffer.get_mut(..length).unwrap_or_default();
+                    self.with(|endpoint, cx| endpoint.handle_datagram(cx, flow, datagram));
+                }
+                Err(error) => tracing::debug!("a datagram is dropped: {error}"),
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn handle_job(&mut self, answer: Option<Answer>) {
+        if let Some((id, done)) = answer {
+            self.with(|endpoint, cx| endpoint.handle_job(cx, id, done));
+        }
+    }
+
+    fn handle_time(&mut self) {
+        let now = clock::now();
+        if self.parts.endpoint.poll_timeout().is_some_and(|due| due <= now) {
+            self.with(Endpoint::handle_timeout);
+        }
+        let settled = self.changing.map(|(since, last)| (last + POLICIES_SETTLE).min(since + POLICIES_WAIT));
+        if settled.is_some_and(|due| due <= now) {
+            self.refresh_policies();
+        }
+        if let Some(due) = self.stop_at
+            && (due <= now || self.parts.endpoint.is_quiet())
+        {
+            // What a silent peer left undecided: an SA that nobody keeps alive would swallow traffic.
+            self.parts.kernel.remove_all();
+            self.ending = Some(Ending::Stopped);
+        }
+    }
+
+    fn handle_kernel(&mut self, event: KernelEvent) {
+        match event {
+            KernelEvent::Acquire(acquire) => match translate::acquire(&acquire) {
+                Some(acquire) => {
+                    if self.changing.is_some() && self.policies.get(acquire.policy).is_none() {
+                        self.refresh_policies();
+                    }
+                    self.sad_event(SadEvent::Acquire(acquire));
+                }
+                None => tracing::debug!("the kernel asks for an SA of another kind: {}", acquire.id),
+            },
+            KernelEvent::Expire(expire) => {
+                let (key, hard) = (key_of(expire.sa.id), expire.hard);
+                // A reservation that comes of age is not an SA that ends.
+                if self.parts.kernel.is_ours(&key) {
+                    self.sad_event(SadEvent::Expire { key, hard });
+                    if hard {
+                        self.parts.kernel.forget(&key);
+                    }
+                }
+            }
+            KernelEvent::Mapping(mapping) => {
+                let key = key_of(mapping.id);
+                if self.parts.kernel.is_ours(&key) {
+                    let remote = SocketAddr::new(mapping.new_source, mapping.new_port);
+                    self.sad_event(SadEvent::Mapping { key, remote });
+                }
+            }
+            KernelEvent::NewPolicy(policy) | KernelEvent::UpdatedPolicy(policy) => {
+                self.policies_change(policy.direction);
+            }
+            KernelEvent::DeletedPolicy(query, _) => self.policies_change(query.direction),
+            KernelEvent::PolicyExpire(expire) if expire.hard => {
+                self.policies_change(expire.policy.direction);
+            }
+            KernelEvent::FlushedPolicies => self.policies_change(Direction::OUT),
+            KernelEvent::Lost => {
+                tracing::warn!("events of the kernel were lost: its policies and SAs are read anew");
+                self.refresh_policies();
+                self.sad_event(SadEvent::Lost);
+                self.catch_up();
+            }
+            KernelEvent::Unreadable(why) => tracing::warn!("an event of the kernel is not understood: {why}"),
+            KernelEvent::PolicyExpire(_)
+            | KernelEvent::NewSa(_)
+            | KernelEvent::UpdatedSa(_)
+            | KernelEvent::DeletedSa(..)
+            | KernelEvent::FlushedSas(_)
+            | KernelEvent::Other(_) => {}
+        }
+    }
+
+    /// Tells the engine what lost events said: of SAs that are gone, and of packets that wait.
+    fn catch_up(&mut self) {
+        match self.parts.kernel.missed() {
+            Ok(missed) => missed.into_iter().for_each(|event| self.sad_event(event)),
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
+
+    fn sad_event(&mut self, event: SadEvent) {
+        self.with(|endpoint, cx| endpoint.handle_sad_event(cx, event));
+    }
+
+    /// Somebody, perhaps we, changed a policy.
+    fn policies_change(&mut self, direction: Direction) {
+        if !direction.is_socket() {
+            let now = clock::now();
+            let since = self.changing.map_or(now, |(since, _)| since);
+            self.changing = Some((since, now));
+        }
+    }
+
+    fn refresh_policies(&mut self) {
+        if let Err(error) = self.read_policies() {
+            tracing::warn!("{error}: it is tried again");
+            // As if something had changed now.
+            let now = clock::now();
+            self.changing = Some((now + POLICIES_WAIT, now + POLICIES_WAIT));
+        }
+    }
+
+    /// Reads the kernel's policies and hands them to the engine, with the peers that they need.
+    fn read_policies(&mut self) -> Result<(), xfrm_sys::Error> {
+        let dump = self.parts.kernel.xfrm.dump_policies()?;
+        self.changing = None;
+        let view = spd::read(&dump);
+        let (peers, warnings) = self.parts.configuration.peers(view.set.iter());
+        let current: BTreeSet<String> = warnings.into_iter().chain(view.warnings).collect();
+        current.difference(&self.said).for_each(|warning| tracing::warn!("{warning}"));
+        self.said = current;
+        let now = clock::now();
+        let named = view.set.iter().filter_map(ike_proto::policy::spd::Policy::endpoints);
+        self.configured =
+            named.map(|pair| (pair, self.configured.get(&pair).copied().unwrap_or(now))).collect();
+        tracing::debug!(
+            policies = view.set.len(),
+            pairs = self.configured.len(),
+            "the kernel's policies are read"
+        );
+        self.policies = Arc::clone(&view.set);
+        self.with(|endpoint, cx| {
+            endpoint.set_peers(cx, Arc::new(peers));
+            endpoint.set_policies(cx, view.set);
+        });
+        Ok(())
+    }
+
+    /// A daemon before this one left SAs: traffic that finds them raises no acquire, so their pairs are set up anew.
+    fn take_over(&mut self) {
+        let sas = match self.parts.kernel.xfrm.dump_sas(&xfrm_sys::SaFilter::ESP) {
+            Ok(sas) => sas,
+            Err(error) => {
+                tracing::warn!("{error}");
+                return;
+            }
+        };
+        let left: BTreeSet<Pair> = sas
+            .iter()
+            .filter(|sa| !sa.is_larval())
+            .map(|sa| (sa.source, sa.id.destination))
+            .filter(|pair| self.configured.contains_key(pair))
+            .collect();
+        for (local, remote) in left {
+            tracing::info!(peer = %remote, "{local}<=>{remote} has an SA that is not ours: the pair is set up anew");
+            if let Err(error) =
+                self.with(|endpoint, cx| endpoint.handle_command(cx, Command::Initiate { local, remote }))
+            {
+                tracing::warn!(peer = %remote, "{error}");
+            }
+        }
+    }
+
+    fn handle_order(&mut self, order: Order) {
+        match order {
+            Order::Leave => {
+                tracing::info!("ending; SAs and policies stay in the kernel");
+                self.ending = Some(Ending::Left);
+            }
+            Order::Stop => self.stop(),
+            Order::Reload => match self.reload() {
+                Ok(warnings) => warnings.iter().for_each(|warning| tracing::warn!("{warning}")),
+                Err(refusal) => {
+                    tracing::error!("the new configuration is refused, the old one stays:\n{refusal}")
+                }
+            },
+        }
+    }
+
+    fn stop(&mut self) {
+        if self.stop_at.is_some() {
+            // Asked twice: at once.
+            self.stop_at = Some(Instant::ZERO);
+            return;
+        }
+        tracing::info!("ending: SAs are deleted, here and at the peers; the policies stay");
+        self.stop_at = Some(clock::now() + LAST_WORDS);
+        if let Err(error) = self.with(|endpoint, cx| endpoint.handle_command(cx, Command::Shutdown)) {
+            tracing::warn!("{error}");
+        }
+    }
+
+    /// Reads the files again: all is taken over, or nothing changes.
+    fn reload(&mut self) -> Result<Vec<String>, Refusal> {
+        let (configuration, said) = reload::load(&self.parts.names, &*self.parts.files)?;
+        let mut warnings: Vec<String> = said.iter().map(ToString::to_string).collect();
+        let kernel = &mut self.parts.kernel.xfrm;
+        let present = kernel.dump_policies().map_err(|error| Refusal::new(error.to_string()))?;
+        let set = configuration.policies.as_ref();
+        let wanted = set.map(|set| spd::wanted(set, &present)).unwrap_or_default();
+        probe_families(kernel, &configuration, &wanted, &present)?;
+        if let Some(set) = set {
+            let plan = Plan::new(&wanted, &present, set.replaces, &self.parts.wanted);
+            let summary = plan.apply(kernel).map_err(|failed| Refusal::new(failed.to_string()))?;
+            tracing::info!("{summary}");
+        }
+        let same = |listen: &Listen| self.parts.listens.contains(listen);
+        let ports =
+            |natt| self.parts.listens.iter().find(|listen| listen.natt == natt).map(|l| l.address.port());
+        match configuration.listens(ports(false), ports(true)) {
+            Ok(listens) if listens.iter().all(same) && listens.len() == self.parts.listens.len() => {}
+            _ => warnings.push("addresses to listen on change when coatid is started anew".to_owned()),
+        }
+        self.parts.wanted = wanted;
+        self.parts.configuration = configuration;
+        self.refresh_policies();
+        tracing::info!("the configuration is read");
+        Ok(warnings)
+    }
+
+    fn handle_ask(&mut self, ask: Ask) {
+        let reply = match ask.request {
+            Request::Status => self.status(),
+            Request::Reload => match self.reload() {
+                Ok(warnings) => Reply::of(json!({ "warnings": warnings })),
+                Err(refusal) => Reply::refused(&refusal.to_string()),
+            },
+            Request::Initiate(pair) => {
+                self.command(Command::Initiate { local: pair.local, remote: pair.remote })
+            }
+            Request::Delete(pair) => self.command(Command::Delete { local: pair.local, remote: pair.remote }),
+            Request::Stop => {
+                self.stop();
+                Reply::done()
+            }
+        };
+        // A client that is gone does not matter.
+        let _ = ask.answer.send(reply);
+    }
+
+    fn command(&mut self, command: Command) -> Reply {
+        match self.with(|endpoint, cx| endpoint.handle_command(cx, command)) {
+            Ok(()) => Reply::done(),
+            Err(misuse) => Reply::refused(&misuse.to_string()),
+        }
+    }
+
+    fn status(&mut self) -> Reply {
+        let usages = self.parts.kernel.usages().unwrap_or_else(|error| {
+            tracing::warn!("{error}");
+            BTreeMap::<SaKey, _>::new()
+        });
+        let facts = Facts {
+            moment: Moment::take(),
+            started: self.started,
+            policies: self.policies.len(),
+            configured: &self.configured,
+            usages: &usages,
+        };
+        match serde_json::to_value(facts.status(self.parts.endpoint.pairs())) {
+            Ok(status) => Reply::of(status),
+            Err(error) => Reply::refused(&error.to_string()),
+        }
+    }
+}
+
+/// The events that wait, up to a turn's worth, and whether these are all.
+fn read_events(monitor: &mut impl Events) -> (Vec<KernelEvent>, bool) {
+    let mut events = Vec::new();
+    while events.len() < EVENTS_A_TURN {
+        match monitor.recv() {
+            Ok(Some(event)) => events.push(event),
+            Ok(None) => return (events, true),
+            Err(error) => {
+                tracing::warn!("{error}");
+                events.push(KernelEvent::Lost);
+                return (events, true);
+            }
+        }
+    }
+    (events, false)
+}
+
+/// Asks the kernel whether it can carry what the configuration wants, in each address family that policies protect.
+///
+/// # Errors
+/// What it cannot.
+pub fn probe_families(
+    kernel: &mut impl Xfrm,
+    configuration: &Configuration,
+    wanted: &[Wanted],
+    present: &[xfrm_sys::Policy],
+) -> Result<(), Refusal> {
+    let kept = present.iter().filter(|_| configuration.policies.as_ref().is_none_or(|set| !set.replaces));
+    let families = Families::of(wanted.iter().map(|wanted| &wanted.policy).chain(kept));
+    let probes = configuration.probes();
+    // A host without policies yet is told of a kernel without ESP all the same.
+    for v6 in [false, true] {
+        if if v6 { families.v6 } else { families.v4 || !families.v6 } {
+            probe(kernel, &probes, v6)?;
+        }
+    }
+    Ok(())
+}
+
+fn log(event: &Event) {
+    let peer = event.remote;
+    match event.what.level() {
+        Level::Debug => tracing::debug!(%peer, "{event}"),
+        Level::Info => tracing::info!(%peer, "{event}"),
+        Level::Warning => tracing::warn!(%peer, "{event}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

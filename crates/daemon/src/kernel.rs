@@ -1,0 +1,468 @@
+//! The engine's SA database over the kernel's, and what the kernel is asked before anything else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ike_proto::crypto::keymat::EspKeys;
+use ike_proto::crypto::suite::EspSuite;
+use ike_proto::endpoint::SadEvent;
+use ike_proto::ids::{ChildSpi, Reqid};
+use ike_proto::policy::sad::{
+    Acquire, Direction, Encap, Lifetimes, Mode, SaKey, SaSpec, SaUsage, Sad, SadError, SpiRequest,
+};
+use ike_proto::policy::selector::{Net, Selector, Side};
+use ike_proto::secret::Secret;
+use xfrm_sys::{Error, Request, SaFilter, SaId, SaQuery, Xfrm};
+
+use crate::refusal::Refusal;
+use crate::translate;
+
+/// The kernel, with a table of the SAs that are ours: they are known by it, not by reqid.
+#[derive(Debug)]
+pub struct Kernel<X> {
+    /// The XFRM database.
+    pub xfrm: X,
+    ours: BTreeMap<SaKey, Direction>,
+}
+
+impl<X: Xfrm> Kernel<X> {
+    /// A kernel that has none of our SAs yet.
+    pub const fn new(xfrm: X) -> Self {
+        Self { xfrm, ours: BTreeMap::new() }
+    }
+
+    /// Whether an SA is one that the engine has installed; a reserved SPI is not yet.
+    #[must_use]
+    pub fn is_ours(&self, key: &SaKey) -> bool {
+        self.ours.contains_key(key)
+    }
+
+    /// The kernel has removed an SA by itself.
+    pub fn forget(&mut self, key: &SaKey) {
+        self.ours.remove(key);
+    }
+
+    /// Removes every SA of ours that is still there.
+    pub fn remove_all(&mut self) {
+        for key in std::mem::take(&mut self.ours).into_keys() {
+            match self.xfrm.delete_sa(&query_of(&key)) {
+                Err(error) if !error.is_missing() => tracing::warn!("{error}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// What each of our SAs has carried, by one dump.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn usages(&mut self) -> Result<BTreeMap<SaKey, SaUsage>, Error> {
+        let sas = self.xfrm.dump_sas(&SaFilter::ESP)?;
+        let usage = |sa: &xfrm_sys::Sa| {
+            let key = key_of(sa.id);
+            self.ours.contains_key(&key).then(|| (key, usage_of(sa)))
+        };
+        Ok(sas.iter().filter_map(usage).collect())
+    }
+
+    /// What events said that nobody heard: a hard expire for each of our SAs that is gone, and an acquire for each packet
+    /// that waits.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn missed(&mut self) -> Result<Vec<SadEvent>, Error> {
+        let sas = self.xfrm.dump_sas(&SaFilter::ESP)?;
+        let there: BTreeSet<SaKey> = sas.iter().map(|sa| key_of(sa.id)).collect();
+        let gone: Vec<SaKey> = self.ours.keys().filter(|key| !there.contains(key)).copied().collect();
+        gone.iter().for_each(|key| self.forget(key));
+        let expires = gone.into_iter().map(|key| SadEvent::Expire { key, hard: true });
+        let waiting = sas.iter().filter(|sa| sa.is_larval() && sa.id.spi == 0);
+        let acquires = waiting.filter_map(translate::larval_acquire).map(SadEvent::Acquire);
+        Ok(expires.chain(acquires).collect())
+    }
+
+    fn install(&mut self, spec: &SaSpec) -> Result<(), SadError> {
+        let sa = translated(spec)?;
+        match spec.direction {
+            Direction::Out => self.xfrm.add_sa(&sa),
+            Direction::In => match self.xfrm.update_sa(&sa) {
+                // The reservation has come of age.
+                Err(error) if error.is_missing() => self.xfrm.add_sa(&sa),
+                result => result,
+            },
+        }
+        .map_err(|error| refused(&error))?;
+        self.ours.insert(spec.key(), spec.direction);
+        Ok(())
+    }
+}
+
+/// The kernel's name of an SA in the engine's words.
+#[must_use]
+pub const fn key_of(id: SaId) -> SaKey {
+    SaKey { destination: id.destination, spi: ChildSpi(id.spi) }
+}
+
+fn query_of(key: &SaKey) -> SaQuery {
+    SaQuery::from(SaId::esp(key.destination, key.spi.0))
+}
+
+const fn usage_of(sa: &xfrm_sys::Sa) -> SaUsage {
+    SaUsage { bytes: sa.usage.bytes, packets: sa.usage.packets }
+}
+
+fn translated(spec: &SaSpec) -> Result<Box<xfrm_sys::Sa>, SadError> {
+    translate::sa(spec).map(Box::new).map_err(|error| SadError::Refused(error.to_string()))
+}
+
+fn refused(error: &Error) -> SadError {
+    if error.is_missing() {
+        SadError::NotFound
+    } else if error.is_exists() {
+        SadError::Exists
+    } else {
+        SadError::Refused(error.to_string())
+    }
+}
+
+impl<X: Xfrm> Sad for Kernel<X> {
+    fn reserve_spi(&mut self, request: &SpiRequest) -> Result<ChildSpi, SadError> {
+        let wanted = xfrm_sys::SpiRequest {
+            mode: translate::mode(request.mode),
+            reqid: request.reqid.0,
+            ..xfrm_sys::SpiRequest::esp(request.remote, request.local)
+        };
+        let larval = self.xfrm.alloc_spi(&wanted).map_err(|error| SadError::Refused(error.to_string()))?;
+        Ok(ChildSpi(larval.id.spi))
+    }
+
+    fn add_inbound(&mut self, sa: &SaSpec) -> Result<(), SadError> {
+        self.install(sa)
+    }
+
+    fn add_outbound(&mut self, sa: &SaSpec) -> Result<(), SadError> {
+        self.install(sa)
+    }
+
+    fn add_pair(&mut self, inbound: &SaSpec, outbound: &SaSpec) -> Result<(), SadError> {
+        let (first, second) = (translated(inbound)?, translated(outbound)?);
+        let requests = [Request::UpdateSa(first), Request::AddSa(second)];
+        let mut results = self.xfrm.batch(&requests).into_iter();
+        let mut done = || results.next().unwrap_or(Ok(()));
+        let (first, second) = (done(), done());
+        let first = match (first, &requests) {
+            // The reservation has come of age.
+            (Err(error), [Request::UpdateSa(sa), _]) if error.is_missing() => self.xfrm.add_sa(sa),
+            (result, _) => result,
+        };
+        if first.is_ok() && second.is_ok() {
+            self.ours.insert(inbound.key(), inbound.direction);
+            self.ours.insert(outbound.key(), outbound.direction);
+            return Ok(());
+        }
+        // One half alone would be an SA of no child.
+        for (result, spec) in [(&first, inbound), (&second, outbound)] {
+            if !result.as_ref().is_err_and(|error| !error.is_uncertain()) {
+                let _ = self.xfrm.delete_sa(&query_of(&spec.key()));
+            }
+        }
+        first.and(second).map_err(|error| refused(&error))
+    }
+
+    fn move_ports(&mut self, key: &SaKey, encap: Encap) -> Result<(), SadError> {
+        let direction = *self.ours.get(key).ok_or(SadError::NotFound)?;
+        let mut sa = self.xfrm.get_sa(&query_of(key)).map_err(|error| refused(&error))?;
+        if sa.encap.is_none() {
+            return Err(SadError::Refused("the SA is not encapsulated".to_owned()));
+        }
+        sa.encap = Some(translate::encap(encap, direction));
+        self.xfrm.update_sa(&sa).map_err(|error| refused(&error))
+    }
+
+    fn remove(&mut self, key: &SaKey) -> Result<(), SadError> {
+        self.ours.remove(key);
+        self.xfrm.delete_sa(&query_of(key)).map_err(|error| refused(&error))
+    }
+
+    fn query(&mut self, key: &SaKey) -> Result<SaUsage, SadError> {
+        self.xfrm.get_sa(&query_of(key)).map(|sa| usage_of(&sa)).map_err(|error| refused(&error))
+    }
+
+    fn release_acquire(&mut self, acquire: &Acquire) {
+        // The larval state has no SPI and cannot be named; the kernel gives it one by its number, and by that it goes.
+        let wanted = xfrm_sys::SpiRequest {
+            mode: translate::mode(acquire.mode),
+            reqid: acquire.reqid.0,
+            seq: acquire.sequence,
+            ..xfrm_sys::SpiRequest::esp(acquire.local, acquire.remote)
+        };
+        let released =
+            self.xfrm.alloc_spi(&wanted).and_then(|larval| self.xfrm.delete_sa(&SaQuery::from(larval.id)));
+        if let Err(error) = released {
+            tracing::debug!(peer = %acquire.remote, "the kernel's waiting for an SA goes on: {error}");
+        }
+    }
+}
+
+/// Asks whether this process may use the kernel's XFRM database at all.
+///
+/// # Errors
+/// One clear message: no capability, or no XFRM.
+pub fn check_access(xfrm: &mut impl Xfrm) -> Result<(), Refusal> {
+    match xfrm.dump_policies() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(access_refusal(&error)),
+    }
+}
+
+/// What a failed first request means.
+#[must_use]
+pub fn access_refusal(error: &Error) -> Refusal {
+    match error.errno() {
+        Some(xfrm_sys::Errno::EPERM | xfrm_sys::Errno::EACCES) => Refusal::new(
+            "CAP_NET_ADMIN is needed to read and set IPsec policies and SAs: start coatid as root",
+        ),
+        Some(xfrm_sys::Errno::EPROTONOSUPPORT) => {
+            Refusal::new("the kernel has no XFRM netlink interface (CONFIG_XFRM_USER)")
+        }
+        _ => Refusal::new(error.to_string()),
+    }
+}
+
+/// One combination that the kernel must be able to carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Algorithms.
+    pub suite: EspSuite,
+    /// Inside UDP.
+    pub encap: bool,
+}
+
+/// Adds a throw-away SA for each probe between addresses of `v6` or not, and deletes it; that also loads the kernel's
+/// modules.
+///
+/// # Errors
+/// The first combination that the kernel refuses, in its own words. Nothing is left behind.
+pub fn probe(xfrm: &mut impl Xfrm, probes: &[Probe], v6: bool) -> Result<(), Refusal> {
+    let address = if v6 { IpAddr::from(Ipv6Addr::LOCALHOST) } else { Ipv4Addr::LOCALHOST.into() };
+    for probe in probes {
+        try_one(xfrm, probe, address).map_err(|error| {
+            let family = if v6 { "IPv6" } else { "IPv4" };
+            let udp = if probe.encap { " in UDP" } else { "" };
+            Refusal::new(format!("the kernel cannot do ESP{udp} over {family} with {}: {error}", probe.suite))
+        })?;
+    }
+    Ok(())
+}
+
+fn try_one(xfrm: &mut impl Xfrm, probe: &Probe, address: IpAddr) -> Result<(), String> {
+    let mut spec = throw_away(probe, address);
+    // An SPI may be taken; that five in a row are is a kernel that says so of everything.
+    for _ in 0..5 {
+        let sa = translate::sa(&spec).map_err(|error| error.to_string())?;
+        let added = xfrm.add_sa(&sa);
+        match added {
+            Err(error) if error.is_exists() => spec.spi.0 += 1,
+            Err(error) => {
+                if error.is_uncertain() {
+                    let _ = xfrm.delete_sa(&query_of(&spec.key()));
+                }
+                return Err(error.to_string());
+            }
+            Ok(()) => return xfrm.delete_sa(&query_of(&spec.key())).map_err(|error| error.to_string()),
+        }
+    }
+    Err("every SPI is taken".to_owned())
+}
+
+/// An SA of this host with itself that no policy asks for.
+fn throw_away(probe: &Probe, address: IpAddr) -> SaSpec {
+    let (encr, integ) = probe.suite.key_lens();
+    let side = Side { net: Net::host(address), port: None };
+    SaSpec {
+        direction: Direction::In,
+        spi: ChildSpi(0xc0a7_1000),
+        local: address,
+        remote: address,
+        mode: Mode::Transport,
+        reqid: Reqid(0),
+        selector: Selector { local: side, remote: side, protocol: 0 },
+        suite: probe.suite,
+        keys: EspKeys { encr: Secret::new(vec![0x5a; encr]), integ: Secret::new(vec![0xa5; integ]) },
+        encap: probe.encap.then_some(Encap { local: 4500, remote: 4500 }),
+        replay_window: 32,
+        lifetimes: Lifetimes { hard_seconds: Some(60), ..Lifetimes::default() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ike_proto::crypto::suite::Encr;
+    use ike_proto::wire::registry::IntegId;
+    use xfrm_sys::{Errno, FakeKernel, Operation};
+
+    use super::*;
+
+    const GCM: EspSuite = EspSuite { encr: Encr::AES_256_GCM, integ: None, ke: None, esn: true };
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn spec(direction: Direction, spi: u32) -> SaSpec {
+        let (local, remote) = (address("192.0.2.1"), address("192.0.2.2"));
+        let side = |address| Side { net: Net::host(address), port: None };
+        SaSpec {
+            direction,
+            spi: ChildSpi(spi),
+            local,
+            remote,
+            selector: Selector { local: side(local), remote: side(remote), protocol: 0 },
+            replay_window: 1024,
+            ..throw_away(&Probe { suite: GCM, encap: true }, local)
+        }
+    }
+
+    fn reserve(kernel: &mut Kernel<FakeKernel>) -> u32 {
+        let request = SpiRequest {
+            local: address("192.0.2.1"),
+            remote: address("192.0.2.2"),
+            mode: Mode::Transport,
+            reqid: Reqid(0),
+        };
+        kernel.reserve_spi(&request).unwrap().0
+    }
+
+    fn fake() -> (FakeKernel, Kernel<FakeKernel>) {
+        let fake = FakeKernel::new();
+        (fake.clone(), Kernel::new(fake))
+    }
+
+    #[test]
+    fn a_pair_replaces_the_reservation_and_is_known_as_ours() {
+        let (fake, mut kernel) = fake();
+        let spi = reserve(&mut kernel);
+        assert!(fake.sas()[0].is_larval());
+        assert!(!kernel.is_ours(&spec(Direction::In, spi).key()));
+        kernel.add_pair(&spec(Direction::In, spi), &spec(Direction::Out, 0x900)).unwrap();
+        assert_eq!(fake.sas().len(), 2);
+        assert!(fake.sas().iter().all(|sa| !sa.is_larval()));
+        assert!(kernel.is_ours(&spec(Direction::In, spi).key()));
+        assert!(fake.carry(SaId::esp(address("192.0.2.2"), 0x900), 3, 300));
+        let usages = kernel.usages().unwrap();
+        assert_eq!(usages.len(), 2);
+        assert_eq!(usages[&spec(Direction::Out, 0x900).key()], SaUsage { bytes: 300, packets: 3 });
+        kernel.remove(&spec(Direction::In, spi).key()).unwrap();
+        kernel.remove(&spec(Direction::Out, 0x900).key()).unwrap();
+        assert_eq!((fake.sas().len(), kernel.usages().unwrap().len()), (0, 0));
+    }
+
+    #[test]
+    fn a_reservation_that_has_lapsed_is_no_error() {
+        for pair in [false, true] {
+            let (fake, mut kernel) = fake();
+            let spi = reserve(&mut kernel);
+            fake.expire_larval();
+            if pair {
+                kernel.add_pair(&spec(Direction::In, spi), &spec(Direction::Out, 0x900)).unwrap();
+            } else {
+                kernel.add_inbound(&spec(Direction::In, spi)).unwrap();
+            }
+            assert!(fake.sas().iter().any(|sa| sa.id == SaId::esp(address("192.0.2.1"), spi)), "{pair}");
+        }
+    }
+
+    #[test]
+    fn a_pair_is_installed_whole_or_not_at_all() {
+        for operation in [Operation::UpdateSa, Operation::AddSa] {
+            let (fake, mut kernel) = fake();
+            let spi = reserve(&mut kernel);
+            fake.fail_next(operation, Errno::EINVAL, Some("not today"));
+            let said = kernel.add_pair(&spec(Direction::In, spi), &spec(Direction::Out, 0x900)).unwrap_err();
+            assert!(matches!(&said, SadError::Refused(text) if text.contains("not today")), "{said}");
+            assert!(fake.sas().iter().all(xfrm_sys::Sa::is_larval), "{operation}: {:?}", fake.sas());
+            assert!(kernel.usages().unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn errors_keep_their_kind() {
+        let (_, mut kernel) = fake();
+        let outbound = spec(Direction::Out, 0x900);
+        kernel.add_outbound(&outbound).unwrap();
+        assert_eq!(kernel.add_outbound(&outbound), Err(SadError::Exists));
+        kernel.remove(&outbound.key()).unwrap();
+        assert_eq!(kernel.remove(&outbound.key()), Err(SadError::NotFound));
+        assert_eq!(kernel.query(&outbound.key()), Err(SadError::NotFound));
+        assert_eq!(
+            kernel.move_ports(&outbound.key(), Encap { local: 1, remote: 2 }),
+            Err(SadError::NotFound)
+        );
+    }
+
+    #[test]
+    fn ports_move_in_the_sense_of_each_direction() {
+        let (fake, mut kernel) = fake();
+        let spi = reserve(&mut kernel);
+        let (inbound, outbound) = (spec(Direction::In, spi), spec(Direction::Out, 0x900));
+        kernel.add_pair(&inbound, &outbound).unwrap();
+        for spec in [&inbound, &outbound] {
+            kernel.move_ports(&spec.key(), Encap { local: 4500, remote: 61_000 }).unwrap();
+        }
+        let of = |key: SaKey| {
+            let sas = fake.sas();
+            let sa = sas.iter().find(|sa| key_of(sa.id) == key).unwrap();
+            (sa.encap.unwrap().source_port, sa.encap.unwrap().destination_port)
+        };
+        assert_eq!(of(inbound.key()), (61_000, 4500));
+        assert_eq!(of(outbound.key()), (4500, 61_000));
+    }
+
+    #[test]
+    fn a_released_acquire_lets_the_next_packet_ask_again() {
+        let (fake, mut kernel) = fake();
+        let host = |text: &str| xfrm_sys::Prefix::host(address(text));
+        let selector = xfrm_sys::Selector::new(host("192.0.2.1"), host("192.0.2.2"));
+        let mut policy = xfrm_sys::Policy::new(selector, xfrm_sys::Direction::OUT);
+        policy.templates = vec![xfrm_sys::Template::esp_transport(address("192.0.2.1"))];
+        kernel.xfrm.add_policy(&policy).unwrap();
+        let index = fake.policies()[0].index;
+        let _listener = fake.monitor(&[xfrm_sys::Group::Acquire]).unwrap();
+        let acquire = translate::acquire(&fake.raise_acquire(index, selector).unwrap()).unwrap();
+        assert!(fake.raise_acquire(index, selector).is_none());
+        kernel.release_acquire(&acquire);
+        assert!(fake.sas().is_empty(), "{:?}", fake.sas());
+        assert!(fake.raise_acquire(index, selector).is_some());
+    }
+
+    #[test]
+    fn a_probe_leaves_nothing_behind_and_says_what_the_kernel_said() {
+        let mut fake = FakeKernel::new();
+        let cbc = EspSuite {
+            encr: Encr::AES_128_CBC,
+            integ: Some(IntegId::HMAC_SHA2_256_128),
+            ke: None,
+            esn: false,
+        };
+        let probes = [Probe { suite: GCM, encap: true }, Probe { suite: cbc, encap: false }];
+        for v6 in [false, true] {
+            probe(&mut fake, &probes, v6).unwrap();
+        }
+        assert_eq!(fake.sas(), []);
+        let added = fake.journal().iter().filter(|(operation, _)| *operation == Operation::AddSa).count();
+        assert_eq!(added, 4);
+        fake.refuse(Operation::AddSa, Errno::ENOSYS, Some("Requested AEAD algorithm not found"));
+        let said = probe(&mut fake, &probes, false).unwrap_err().to_string();
+        assert!(said.starts_with("the kernel cannot do ESP in UDP over IPv4 with ENCR_AES_GCM_16-256/ESN: "));
+        assert!(said.contains("Requested AEAD algorithm not found"), "{said}");
+    }
+
+    #[test]
+    fn a_missing_capability_is_one_clear_message() {
+        let mut fake = FakeKernel::new();
+        check_access(&mut fake).unwrap();
+        fake.refuse(Operation::DumpPolicies, Errno::EPERM, None);
+        let said = check_access(&mut fake).unwrap_err().to_string();
+        assert!(said.starts_with("CAP_NET_ADMIN is needed"), "{said}");
+    }
+}

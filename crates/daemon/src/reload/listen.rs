@@ -1,0 +1,113 @@
+//! Where to listen.
+
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+
+use coati_config::net::Endpoint;
+use coati_config::racoon::model;
+
+use crate::refusal::Refusal;
+use crate::sockets::Listen;
+
+const IKE_PORT: u16 = 500;
+const NATT_PORT: u16 = 4500;
+
+/// The sockets that `listen { }` and the command line ask for.
+pub(super) fn listens(
+    written: &model::Listen,
+    port: Option<u16>,
+    natt_port: Option<u16>,
+) -> Result<Vec<Listen>, Refusal> {
+    let ike_port = one_port(&written.isakmp, port, IKE_PORT, "isakmp")?;
+    let natt_port = one_port(&written.isakmp_natt, natt_port, NATT_PORT, "isakmp_natt")?;
+    if ike_port == natt_port {
+        return Err(Refusal::new(format!(
+            "one UDP port ({ike_port}) cannot be for both plain and encapsulated IKE"
+        )));
+    }
+    let everywhere = Listen::everywhere(ike_port, natt_port);
+    let mut all = Vec::new();
+    for (written, natt, port) in [(&written.isakmp, false, ike_port), (&written.isakmp_natt, true, natt_port)]
+    {
+        if written.is_empty() {
+            all.extend(everywhere.iter().copied().filter(|listen| listen.natt == natt));
+        }
+        for endpoint in written {
+            let listen = Listen { address: socket_address(endpoint, port)?, natt };
+            if !all.contains(&listen) {
+                all.push(listen);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The engine knows one port of each kind.
+fn one_port(written: &[Endpoint], ordered: Option<u16>, usual: u16, option: &str) -> Result<u16, Refusal> {
+    if let Some(ordered) = ordered {
+        return Ok(ordered);
+    }
+    let mut ports: Vec<u16> = written.iter().map(|endpoint| endpoint.port.unwrap_or(usual)).collect();
+    ports.dedup();
+    match ports.as_slice() {
+        [] => Ok(usual),
+        [port] => Ok(*port),
+        _ => Err(Refusal::new(format!("`{option}` names several ports: coatid listens on one"))),
+    }
+}
+
+fn socket_address(endpoint: &Endpoint, port: u16) -> Result<SocketAddr, Refusal> {
+    match (endpoint.addr, &endpoint.scope) {
+        (IpAddr::V6(address), Some(scope)) => {
+            let index = nix::net::if_::if_nametoindex(scope.as_str()).map_err(|_| {
+                Refusal::new(format!("cannot listen on {endpoint}: there is no interface {scope}"))
+            })?;
+            Ok(SocketAddrV6::new(address, port, 0, index).into())
+        }
+        (address, _) => Ok(SocketAddr::new(address, port)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(written: &model::Listen, port: Option<u16>, natt_port: Option<u16>) -> Vec<String> {
+        let listens = listens(written, port, natt_port).unwrap();
+        listens.iter().map(|listen| format!("{} {}", listen.address, listen.natt)).collect()
+    }
+
+    fn endpoint(address: &str, port: Option<u16>) -> Endpoint {
+        Endpoint { port, ..Endpoint::new(address.parse().unwrap()) }
+    }
+
+    #[test]
+    fn without_addresses_every_one_of_both_families_is_listened_on() {
+        let nothing = model::Listen::default();
+        let all = ["0.0.0.0:500 false", "[::]:500 false", "0.0.0.0:4500 true", "[::]:4500 true"];
+        assert_eq!(shown(&nothing, None, None), all);
+        let other = ["0.0.0.0:1500 false", "[::]:1500 false", "0.0.0.0:4500 true", "[::]:4500 true"];
+        assert_eq!(shown(&nothing, Some(1500), None), other);
+    }
+
+    #[test]
+    fn addresses_replace_all_addresses_of_their_kind() {
+        let written = model::Listen {
+            isakmp: vec![endpoint("192.0.2.1", None), endpoint("2001:db8::1", None)],
+            isakmp_natt: vec![endpoint("192.0.2.1", Some(14_500))],
+            ..model::Listen::default()
+        };
+        let expected = ["192.0.2.1:500 false", "[2001:db8::1]:500 false", "192.0.2.1:14500 true"];
+        assert_eq!(shown(&written, None, None), expected);
+    }
+
+    #[test]
+    fn ports_that_cannot_be_are_refused() {
+        let two = model::Listen {
+            isakmp: vec![endpoint("192.0.2.1", None), endpoint("192.0.2.2", Some(501))],
+            ..model::Listen::default()
+        };
+        assert!(listens(&two, None, None).is_err());
+        assert!(listens(&two, Some(500), None).is_ok());
+        assert!(listens(&model::Listen::default(), Some(4500), None).is_err());
+    }
+}

@@ -1,0 +1,281 @@
+//! The files: read whole, checked against one another, and turned into what the engine takes.
+//!
+//! All of it is done before anything changes, at start and on SIGHUP alike: a configuration is taken whole or refused.
+
+mod listen;
+mod peer;
+mod traffic;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use coati_config::diag::{Diagnostic, Diagnostics, Severity};
+use coati_config::files::Files;
+use coati_config::psk::{self, PskFile};
+use coati_config::racoon::{self, Feature, RacoonConfig};
+use coati_config::setkey::model::{Action, PolicyFile};
+use coati_config::setkey::{self, FwdCopies, PolicySet};
+use ike_proto::config::EndpointConfig;
+use ike_proto::crypto::suite::EspSuite;
+use ike_proto::policy::peer::{ChildConfig, PeerConfig, UdpEncap};
+use ike_proto::policy::peer_db::{PeerDb, PskTable};
+use ike_proto::policy::spd;
+use ike_proto::time::Duration;
+
+use crate::kernel::Probe;
+use crate::refusal::Refusal;
+use crate::sockets::Listen;
+use traffic::Traffic;
+
+/// What the files may ask for and get, beyond what every configuration needs.
+const GRANTED: &[Feature] = &[
+    Feature::ListenAddresses,
+    Feature::StrictAddress,
+    Feature::AdminSocket,
+    Feature::Timers,
+    Feature::NattKeepalive,
+    Feature::KernelBuffer,
+    Feature::PidFile,
+    Feature::NonceSize,
+    Feature::Passive,
+    Feature::NoInitialContact,
+    Feature::NoFragmentation,
+    Feature::NoNatTraversal,
+    Feature::VerifyIdentifier,
+    Feature::PeersIdentifier,
+    Feature::RemotePort,
+    Feature::DpdTuning,
+    Feature::RemoteId,
+    Feature::SaInfoFrom,
+];
+
+/// Of these, what is accepted without effect, and what is done instead.
+const WITHOUT_EFFECT: &[(Feature, &str)] = &[
+    (Feature::NattKeepalive, "liveness checks keep the NAT's mapping alive"),
+    (Feature::KernelBuffer, "events of the kernel have a buffer of 8 MiB"),
+    (Feature::PidFile, "coatid runs in the foreground and writes no pid file"),
+    (Feature::NonceSize, "nonces have 32 octets"),
+    (Feature::AdminSocket, "`--control-socket` names Coati's own socket"),
+];
+
+/// Where the configuration is.
+#[derive(Clone, Debug)]
+pub struct FileNames {
+    /// racoon.conf.
+    pub racoon: PathBuf,
+    /// setkey's files, in order; none: the policies that the kernel has are used as they are.
+    pub policies: Vec<PathBuf>,
+    /// Goes on without keying tunnels that the files ask for.
+    pub ignore_tunnel: bool,
+}
+
+/// One configuration that makes sense.
+#[derive(Debug)]
+pub struct Configuration {
+    racoon: RacoonConfig,
+    psks: PskFile,
+    /// The policies to load, if files say any.
+    pub policies: Option<PolicySet>,
+    /// As in `racoon.remotes`; their children are as their `default_child` says.
+    peers: Vec<PeerConfig>,
+    /// As in `racoon.sainfos`.
+    children: Vec<ChildConfig>,
+}
+
+/// Reads and checks all files. Returns the warnings too.
+///
+/// # Errors
+/// Every fault with its place.
+pub fn load(names: &FileNames, files: &dyn Files) -> Result<(Configuration, Diagnostics), Refusal> {
+    let mut said = Diagnostics::new();
+    let (racoon, more) = racoon::load(&names.racoon, files);
+    said.append(more);
+    let policies = load_policies(names, files, &mut said);
+    let Some(racoon) = racoon else { return Err(Refusal::Files(said)) };
+    said.append(racoon.refuse_all_but(GRANTED));
+    say_without_effect(&racoon, &mut said);
+    let (psks, more) = psk::load(&racoon.pre_shared_key, files, true);
+    said.append(more);
+    let children = racoon.sainfos.iter().map(|sainfo| peer::child_config(sainfo, &mut said)).collect();
+    let peers = racoon.remotes.iter().map(|remote| peer::peer_config(remote, &mut said)).collect();
+    peer::check_selection(&racoon, &mut said);
+    let Some(psks) = psks else { return Err(Refusal::Files(said)) };
+    let configuration = Configuration { racoon, psks, policies, peers, children };
+    configuration.check_policies(&mut said);
+    if said.has_errors() { Err(Refusal::Files(said)) } else { Ok((configuration, said)) }
+}
+
+fn load_policies(names: &FileNames, files: &dyn Files, said: &mut Diagnostics) -> Option<PolicySet> {
+    if names.policies.is_empty() {
+        return None;
+    }
+    let (read, more) = setkey::load(&names.policies, files);
+    said.append(more);
+    let read = read?;
+    say_unplayed(&read, said);
+    let (set, more) = PolicySet::of(&read, FwdCopies::Made);
+    said.append(more);
+    said.append(setkey::check_keyable(&set.policies, names.ignore_tunnel));
+    Some(set)
+}
+
+/// What setkey would do and the daemon does not: SAs are its own, and it prints nothing.
+fn say_unplayed(files: &[PolicyFile], said: &mut Diagnostics) {
+    for command in files.iter().flat_map(|file| &file.commands) {
+        let place = command.place.clone();
+        let diagnostic = match &command.action {
+            Action::Add(_) => {
+                Diagnostic::about_place(Severity::Error, place, "coatid loads policies only, no manual SAs")
+                    .help("load it with setkey")
+            }
+            Action::Delete(_) | Action::DeleteAll { .. } => Diagnostic::about_place(
+                Severity::Warning,
+                place,
+                "coatid deletes no SAs that are not its own",
+            ),
+            Action::Dump(_) | Action::SpdDump | Action::Get(_) => {
+                Diagnostic::about_place(Severity::Warning, place, "coatid prints nothing here")
+            }
+            Action::Flush(_)
+            | Action::SpdFlush
+            | Action::SpdAdd(_)
+            | Action::SpdUpdate(_)
+            | Action::SpdDelete(_) => continue,
+        };
+        said.push(diagnostic);
+    }
+}
+
+fn say_without_effect(racoon: &RacoonConfig, said: &mut Diagnostics) {
+    let is_disabled = racoon.listen.admin_socket == racoon::model::AdminSocket::Disabled;
+    for wish in &racoon.uses {
+        let found = WITHOUT_EFFECT.iter().find(|(feature, _)| *feature == wish.feature);
+        let Some((feature, instead)) = found else { continue };
+        if *feature == Feature::AdminSocket && is_disabled {
+            continue;
+        }
+        let message = format!("{feature} has no effect");
+        said.push(Diagnostic::about_place(Severity::Warning, wish.place.clone(), message).help(*instead));
+    }
+}
+
+impl Configuration {
+    /// Whether the files forbid a control socket (`adminsock disabled`).
+    #[must_use]
+    pub fn forbids_control(&self) -> bool {
+        self.racoon.listen.admin_socket == racoon::model::AdminSocket::Disabled
+    }
+
+    /// How much to log, where the command line does not say.
+    #[must_use]
+    pub const fn log_level(&self) -> racoon::model::LogLevel {
+        self.racoon.log_level
+    }
+
+    /// Where to listen; ports of the command line come before those of the files.
+    ///
+    /// # Errors
+    /// More than one port for the same purpose, or an interface that is not there.
+    pub fn listens(&self, port: Option<u16>, natt_port: Option<u16>) -> Result<Vec<Listen>, Refusal> {
+        listen::listens(&self.racoon.listen, port, natt_port)
+    }
+
+    /// The engine's settings; the ports are those of `listens`.
+    #[must_use]
+    pub fn endpoint(&self, listens: &[Listen], boot_epoch: u32) -> EndpointConfig {
+        let mut config = EndpointConfig { boot_epoch, ..EndpointConfig::default() };
+        for listen in listens {
+            *(if listen.natt { &mut config.natt_port } else { &mut config.ike_port }) = listen.address.port();
+        }
+        let timers = &self.racoon.timers;
+        if let Some(interval) = timers.interval.filter(|interval| !interval.is_zero()) {
+            config.retransmission.initial = interval;
+            config.retransmission.longest = config.retransmission.longest.max(interval);
+        }
+        if let Some(counter) = timers.counter {
+            config.retransmission.tries = counter.saturating_add(1);
+        }
+        if let Some(longest) =
+            timers.phase1.max(timers.phase2).filter(|longest| *longest >= Duration::from_secs(1))
+        {
+            config.handshake_lifetime = longest;
+        }
+        config
+    }
+
+    /// What the kernel must be able to carry.
+    #[must_use]
+    pub fn probes(&self) -> Vec<Probe> {
+        let encap = self.peers.iter().any(|peer| peer.encap != UdpEncap::Off);
+        let mut probes: Vec<Probe> = Vec::new();
+        for offer in self.children.iter().flat_map(|child| &child.offers) {
+            let integs: Vec<_> = match offer.integ.as_slice() {
+                [] => vec![None],
+                some => some.iter().copied().map(Some).collect(),
+            };
+            for encr in &offer.encr {
+                for integ in &integs {
+                    let suite = EspSuite { encr: *encr, integ: *integ, ke: None, esn: true };
+                    let probe = Probe { suite, encap };
+                    if !probes.contains(&probe) {
+                        probes.push(probe);
+                    }
+                }
+            }
+        }
+        probes
+    }
+
+    /// The peers, given the policies that the kernel has: which `sainfo` is for a peer depends on the traffic with it.
+    ///
+    /// The texts say which policies cannot be keyed, and why.
+    #[must_use]
+    pub fn peers<'a>(&self, policies: impl IntoIterator<Item = &'a spd::Policy>) -> (PeerDb, Vec<String>) {
+        let mut psks = PskTable::default();
+        for entry in self.psks.entries() {
+            if let Ok(text) = core::str::from_utf8(entry.id_octets()) {
+                psks.insert(text, entry.key.duplicate());
+            }
+        }
+        let mut db = PeerDb::new(psks);
+        let mut said = Vec::new();
+        for (number, remote) in self.racoon.remotes.iter().enumerate() {
+            let address = remote.selector.address().map(|endpoint| endpoint.addr);
+            let is_chosen = address.is_none_or(|address| self.remote_number(address) == Ok(number));
+            if let (true, Some(child)) = (is_chosen, self.default_child(number)) {
+                self.insert(&mut db, address, number, child);
+            }
+        }
+        let mut special: BTreeMap<IpAddr, (usize, usize)> = BTreeMap::new();
+        for policy in policies {
+            let traffic = Traffic::of_kernel(policy);
+            match self.choose(&traffic) {
+                Err(why) => said.push(format!("{traffic}: {why}")),
+                Ok(None) => {}
+                Ok(Some((address, remote, child))) => match special.get(&address) {
+                    Some((_, other)) if *other != child => {
+                        said.push(format!("{traffic}: {}", self.conflict(*other, child)));
+                    }
+                    _ => drop(special.insert(address, (remote, child))),
+                },
+            }
+            said.extend(self.keyless(&traffic).map(|why| format!("{traffic}: {why}")));
+        }
+        for (address, (remote, child)) in special {
+            if self.default_child(remote) != Some(child) {
+                self.insert(&mut db, Some(address), remote, child);
+            }
+        }
+        (db, said)
+    }
+
+    fn insert(&self, db: &mut PeerDb, address: Option<IpAddr>, remote: usize, child: usize) {
+        if let (Some(peer), Some(child)) = (self.peers.get(remote), self.children.get(child)) {
+            db.insert(address, PeerConfig { child: child.clone(), ..peer.clone() });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
