@@ -487,6 +487,22 @@ fn udp_sockets_take_encapsulation_and_bypass_the_policies() {
 }
 
 #[test]
+fn a_socket_with_encapsulation_gets_ike_and_no_keepalives() {
+    enter_namespace();
+    let receiver = UdpSocket::bind((US, 4500)).unwrap();
+    receiver.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+    let sender = UdpSocket::bind((US, 0)).unwrap();
+    let send = |octets: &[u8]| sender.send_to(octets, (US, 4500)).unwrap();
+    let mut packet = [0; 64];
+    send(b"\xff");
+    assert_eq!(receiver.recv(&mut packet).unwrap(), 1);
+    sockopt::set_udp_encap(&receiver).unwrap();
+    send(b"\xff");
+    send(b"\0\0\0\0IKE");
+    assert_eq!(receiver.recv(&mut packet).unwrap(), 7);
+}
+
+#[test]
 fn packets_of_a_socket_that_allows_it_may_be_fragmented() {
     enter_namespace();
     let raw = socket(AddressFamily::Inet, SockType::Raw, SockFlag::empty(), SockProtocol::Udp).unwrap();
