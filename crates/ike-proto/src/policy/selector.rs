@@ -189,21 +189,25 @@ impl Selector {
 
     /// The part of this selector that the peer's traffic selectors also cover, as one selector the kernel can hold.
     ///
-    /// RFC 7296 §2.9 lets a responder narrow; it is narrowed to the first pair of selectors that meet in something that is
-    /// a prefix with one port or all. Never wider than `self`.
+    /// RFC 7296 §2.9 lets a responder narrow, no further than its policy asks for: to the first pair of selectors that meet
+    /// in something that is a prefix with one port or all (the packet that asked, from many initiators), or to a wider
+    /// one that has the first in it. Never wider than `self`.
     #[must_use]
     pub fn narrow(&self, local: &Ts, remote: &Ts) -> Option<Self> {
         let (own_local, own_remote) = self.ts();
+        let mut widest: Option<Self> = None;
         for theirs_local in ip_selectors(local) {
             let Some(met_local) = intersect(&own_local, theirs_local) else { continue };
             for theirs_remote in ip_selectors(remote) {
                 let Some(met_remote) = intersect(&own_remote, theirs_remote) else { continue };
-                if let Some(found) = of_ts(&met_local, &met_remote) {
-                    return Some(found);
+                if let Some(found) = of_ts(&met_local, &met_remote)
+                    && widest.is_none_or(|widest| found.covers(&widest))
+                {
+                    widest = Some(found);
                 }
             }
         }
-        None
+        widest
     }
 
     /// Whether every packet `inner` means is also meant by `self`.
@@ -347,6 +351,25 @@ mod tests {
         wish.local.port = Some(53);
         let (local, remote) = wish.ts();
         assert_eq!(policy.narrow(&ts(&[local]), &ts(&[remote])), Some(wish));
+    }
+
+    #[test]
+    fn a_peer_that_names_its_packet_first_still_gets_all_it_asks() {
+        let policy = selector("203.0.113.2/32", "203.0.113.1/32", 0);
+        let mut packet = selector("203.0.113.2/32", "203.0.113.1/32", 6);
+        (packet.local.port, packet.remote.port) = (Some(7100), Some(40000));
+        let (all, first) = (policy.ts(), packet.ts());
+        let narrowed = policy.narrow(&ts(&[first.0, all.0]), &ts(&[first.1, all.1]));
+        assert_eq!(narrowed, Some(policy));
+    }
+
+    #[test]
+    fn a_later_selector_without_the_first_in_it_is_not_taken() {
+        let policy = selector("10.0.0.0/8", "10.0.0.0/8", 0);
+        let (near, far) =
+            (selector("10.1.0.0/24", "10.9.9.9/32", 0).ts(), selector("10.2.0.0/16", "10.9.9.9/32", 0).ts());
+        let narrowed = policy.narrow(&ts(&[near.0, far.0]), &ts(&[near.1]));
+        assert_eq!(narrowed, Some(selector("10.1.0.0/24", "10.9.9.9/32", 0)));
     }
 
     #[test]
