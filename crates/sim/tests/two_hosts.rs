@@ -284,3 +284,22 @@ fn a_failed_mesh_shows_the_pair_that_broke() {
     assert!(failure.contains("host1 -> host3  IKE_SA_INIT"), "{failure}");
     assert!(!failure.contains("host0 ->"), "{failure}");
 }
+
+#[test]
+fn a_pair_that_was_asked_for_once_is_tried_until_it_is_there() {
+    passed(sweep(0..200, |seed| {
+        let mut scenario = draw::two_hosts(seed).scenario();
+        let starter = scenario.flows[0].from;
+        // No traffic reminds the engine.
+        scenario.flows.clear();
+        let cut = |cut| Action::Cut { one: 0, other: 1, cut };
+        scenario.script.actions = vec![
+            (Duration::ZERO, cut(true)),
+            (Duration::ZERO, Action::Initiate { host: starter, policy: 0 }),
+            (Duration::from_secs(500), cut(false)),
+        ];
+        // An attempt takes a minute to fail, the longest pause is another.
+        scenario.limit = Duration::from_secs(500 + 130);
+        converged(seed, &scenario).map(drop)
+    }));
+}
