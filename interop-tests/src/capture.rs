@@ -38,16 +38,6 @@ impl Capture {
         Ok(Capture { tcpdump, file })
     }
 
-    /// What has been captured so far, while the capture goes on.
-    ///
-    /// # Errors
-    /// When the file cannot be read as a capture.
-    pub fn so_far(&self) -> Result<Vec<Seen>> {
-        let bytes = std::fs::read(&self.file).context(|| format!("cannot read {}", self.file.display()))?;
-        let frames = pcap::frames(&bytes).context(|| format!("{} is not a capture", self.file.display()))?;
-        Ok(frames.into_iter().filter_map(Seen::from_ethernet).collect())
-    }
-
     /// Ends the capture and reads every packet in it that is IP.
     ///
     /// # Errors
@@ -56,6 +46,8 @@ impl Capture {
         self.tcpdump.stop(Signal::SIGINT, Duration::from_secs(10))?;
         let complete = self.tcpdump.said()?.contains("\n0 packets dropped by kernel");
         ensure!(complete, "{} has gaps and proves nothing", self.file.display());
-        self.so_far()
+        let bytes = std::fs::read(&self.file).context(|| format!("cannot read {}", self.file.display()))?;
+        let frames = pcap::frames(&bytes).context(|| format!("{} is not a capture", self.file.display()))?;
+        Ok(frames.into_iter().filter_map(Seen::from_ethernet).collect())
     }
 }

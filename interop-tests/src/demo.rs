@@ -34,10 +34,10 @@ pub fn scenario() -> Scenario {
 fn play(stage: &Stage) -> Result<()> {
     let cloud = Cloud::new(3)?;
     let mut running = start(stage, &cloud)?;
-    let hosts: Vec<&Host> = cloud.boxes().iter().map(|(host, _)| host).collect();
-    let [box01, box02, box03] = hosts[..] else { crate::fail!("three boxes were to be there") };
-    let (_, cable) = cloud.boxes().first().context(|| "no box".to_owned())?;
-    let capture = stage.capture(cable)?;
+    let [(box01, cable01), (box02, cable02), (box03, _)] = cloud.boxes() else {
+        crate::fail!("three boxes were to be there")
+    };
+    let capture = stage.capture(cable01)?;
     let secret = Marker::new("SECRET")?;
 
     stage.say("# TCP between them")?;
@@ -49,14 +49,14 @@ fn play(stage: &Stage) -> Result<()> {
     }
 
     stage.say("# What crossed the wire, captured outside the hosts")?;
-    let seen = capture.so_far()?;
+    let seen = capture.finish()?;
     judge::never_in_clear(&seen, &secret)?;
     for address in [Cloud::private(2), Cloud::public(3)] {
         show_wire(stage, &seen, address)?;
     }
     stage.say("+ the octets sent are nowhere readable in the capture")?;
 
-    show_icmp(stage, box01, capture)?;
+    show_icmp(stage, box01, stage.capture(cable02)?)?;
     show_sas(stage, box01)?;
 
     stage.say("# coati status, on box01")?;

@@ -25,7 +25,7 @@ pub(super) fn can_esp() -> Result<()> {
 /// What the kernel said, without the command.
 fn last_words(failure: &Failure) -> String {
     let text = failure.to_string();
-    text.rsplit("): ").next().unwrap_or(&text).replace('\n', " ")
+    text.rsplit(": ").next().unwrap_or(&text).replace('\n', " ")
 }
 
 /// Runs the guest program here and follows what it tells.

@@ -122,7 +122,10 @@ fn own_copy(program: &str, directory: &Path) -> Result<PathBuf> {
 fn strongswan_conf(directory: &Path, log: &Path) -> String {
     let (directory, log) = (directory.display(), log.display());
     format!(
-        "charon-systemd {{
+        "swanctl {{
+    load = pem pkcs1 pkcs8 x509 pubkey openssl random
+}}
+charon-systemd {{
     load = {PLUGINS}
     install_routes = no
     plugins {{
@@ -154,7 +157,7 @@ pub fn swanctl_conf(config: &Config) -> String {
     let mut connections = String::new();
     let mut secrets = String::new();
     for (number, pair) in config.pairs.iter().enumerate() {
-        connections += &connection(number, pair, config, "start_action = trap");
+        connections += &connection(number, pair, config, "transport", "start_action = trap");
         secrets += &secret(number, pair);
     }
     if let Some(pair) = config.pairs.first() {
@@ -173,11 +176,14 @@ pub fn swanctl_conf_claiming(config: &Config, selector: Option<IpAddr>) -> Strin
 }
 
 fn by_hand(number: usize, pair: &Pair, config: &Config, claimed: Option<IpAddr>) -> String {
-    let selector = claimed.map(|address| format!("local_ts = {address}")).unwrap_or_default();
-    connection(number, pair, config, &selector)
+    match claimed {
+        // In transport mode strongSwan would send no selector at all rather than one that is not its own address.
+        Some(address) => connection(number, pair, config, "tunnel", &format!("local_ts = {address}")),
+        None => connection(number, pair, config, "transport", ""),
+    }
 }
 
-fn connection(number: usize, pair: &Pair, config: &Config, child: &str) -> String {
+fn connection(number: usize, pair: &Pair, config: &Config, mode: &str, child: &str) -> String {
     let Pair { local, remote, local_id, remote_id, .. } = pair;
     let (ike, esp) = (config.suite.swan_ike, config.suite.swan_esp);
     format!(
@@ -198,7 +204,7 @@ fn connection(number: usize, pair: &Pair, config: &Config, child: &str) -> Strin
         }}
         children {{
             pair{number} {{
-                mode = transport
+                mode = {mode}
                 esp_proposals = {esp}
                 {child}
             }}

@@ -51,7 +51,7 @@ pub(super) fn all() -> Vec<Scenario> {
             name: "stranger-at-anothers-address",
             claim: "a peer with a good key of its own that sends from another's address gets TS_UNACCEPTABLE and no SA",
             pair: |pair| Pair { local: bob(), ..pair },
-            selector: Some(BOB),
+            selector: None,
             answer: "TS_UNACCEPTABLE",
         },
     ];
