@@ -344,6 +344,7 @@ mod tests {
         assert_eq!(writer.octets(), Err(TooLong));
         writer.truncate(4);
         assert_eq!(writer.octets(), Ok(&b"kept"[..]));
+        writer.attribute(1, |to| to.zeros(70_000));
         writer.clear();
         assert_eq!(writer.octets(), Ok(&[][..]));
     }
