@@ -45,12 +45,12 @@ spdadd 10.0.0.2 10.0.0.1 any -P in ipsec esp/transport//require;
 ";
 
 /// A directory with a box's three files, in a network namespace of this thread's own that has one policy already.
-struct Box {
+struct Host {
     dir: PathBuf,
     kernel: Client,
 }
 
-impl Box {
+impl Host {
     fn new(name: &str) -> Self {
         unshare(CloneFlags::CLONE_NEWNET).unwrap_or_else(|errno| {
             panic!("cannot make a network namespace: {errno}. These tests need root (CAP_SYS_ADMIN); run them with sudo")
@@ -139,7 +139,7 @@ impl Box {
     }
 }
 
-impl Drop for Box {
+impl Drop for Host {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.dir);
     }
@@ -147,7 +147,7 @@ impl Drop for Box {
 
 #[test]
 fn bad_files_are_refused_with_their_place() {
-    let mut host = Box::new("files");
+    let mut host = Host::new("files");
     for (file, good, bad, expected) in [
         ("racoon.conf", "nat_traversal force", "frobnicate on", "racoon.conf:4:5"),
         ("racoon.conf", "hash_algorithm sha256", "hash_algorithm sha257", "racoon.conf:7:"),
@@ -173,7 +173,7 @@ fn bad_files_are_refused_with_their_place() {
 
 #[test]
 fn a_psk_file_that_others_can_read_is_refused() {
-    let mut host = Box::new("psk");
+    let mut host = Host::new("psk");
     fs::set_permissions(host.dir.join("psk.txt"), fs::Permissions::from_mode(0o644)).unwrap();
     let said = host.refusal();
     assert!(said.contains("weak file permission 0644, expected 0600"), "{said}");
@@ -182,7 +182,7 @@ fn a_psk_file_that_others_can_read_is_refused() {
 
 #[test]
 fn without_the_capability_it_says_which() {
-    let host = Box::new("capability");
+    let host = Host::new("capability");
     // Root of a user namespace of its own, which the network namespace does not belong to.
     let output = Command::new("unshare")
         .args(["--user", "--map-root-user", env!("CARGO_BIN_EXE_coatid")])
@@ -196,7 +196,7 @@ fn without_the_capability_it_says_which() {
 
 #[test]
 fn files_are_checked_without_a_kernel() {
-    let host = Box::new("check");
+    let host = Host::new("check");
     let output = host.run(&["--check"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{said}");
@@ -208,7 +208,7 @@ fn files_are_checked_without_a_kernel() {
 
 #[test]
 fn a_kernel_without_esp_is_refused_in_its_own_words_and_one_with_it_is_used() {
-    let mut host = Box::new("esp");
+    let mut host = Host::new("esp");
     if !host.has_esp() {
         let said = host.refusal();
         assert!(
