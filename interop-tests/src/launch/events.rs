@@ -33,3 +33,33 @@ impl Follower {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::Event;
+
+    #[test]
+    fn a_line_still_being_written_waits_for_its_end() {
+        let file = std::env::temp_dir().join(format!("coati-events-{}", std::process::id()));
+        let mut heard = Vec::new();
+        let mut follower = Follower::new(&file);
+        let parts = [
+            r#"{"said":{"scenario":"x","line":"one"}}"#,
+            "\n{\"said\":{\"scen",
+            "ario\":\"x\",\"line\":\"two\"}}\n",
+        ];
+        let mut counts = Vec::new();
+        let mut written = String::new();
+        for part in parts {
+            written += part;
+            std::fs::write(&file, &written).unwrap();
+            follower.look(&mut |news| heard.push(news)).unwrap();
+            counts.push(heard.len());
+        }
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(counts, [0, 1, 2]);
+        let said = |line: &str| News::Event(Event::Said { scenario: "x".to_owned(), line: line.to_owned() });
+        assert_eq!(heard, [said("one"), said("two")]);
+    }
+}

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::{Kernel, Parties, Runs, Scenario};
 use crate::capture::Capture;
 use crate::failure::{Context, Result};
@@ -138,6 +140,8 @@ impl Duel {
         traffic::ping(&first.host, first.pair.remote)?;
         self.check_states(&[&first, &second])?;
 
+        check_status(&initiator, &first, "initiator")?;
+        check_status(&responder, &second, "responder")?;
         judge_captures(captures, [&first, &second], &secret, &open)?;
         stage.keep_kernel_view(&first.host);
         stage.keep_kernel_view(&second.host);
@@ -189,6 +193,41 @@ impl Duel {
         );
         Ok(())
     }
+}
+
+/// `coati status --json` says what the kernel says: one IKE SA, one child, its SPIs, its octets.
+fn check_status(peer: &Peer, end: &End, role: &str) -> Result<()> {
+    let Peer::Coati(coati) = peer else { return Ok(()) };
+    let text = coati.status(&["--json"])?;
+    let status: Value = serde_json::from_str(&text).context(|| "coati status --json".to_owned())?;
+    let remote = end.pair.remote.to_string();
+    let pairs = status["pairs"].as_array().context(|| format!("no pairs in {text}"))?;
+    let pair =
+        pairs.iter().find(|pair| pair["remote"] == *remote).context(|| format!("no pair in {text}"))?;
+    ensure!(
+        pair["state"] == "up" && pair["last_error"].is_null(),
+        "the pair with {remote} is not up: {pair}"
+    );
+    let sas =
+        [&pair["ike_sas"], &pair["ike_sas"][0]["children"]].map(|list| list.as_array().map_or(0, Vec::len));
+    ensure!(sas == [1, 1], "the pair with {remote} has {sas:?} IKE SAs and children: {pair}");
+    ensure!(pair["ike_sas"][0]["role"] == role, "{} is not the {role}: {pair}", end.host.name());
+    let child = &pair["ike_sas"][0]["children"][0];
+    for state in xfrm::states(&end.host)? {
+        let way = if state.destination == end.pair.local { "in" } else { "out" };
+        let spi = format!("{:08x}", state.spi);
+        ensure!(
+            child[format!("spi_{way}")] == *spi,
+            "the kernel has SPI {spi} {way}, coati status says {child}"
+        );
+        let bytes = child[format!("bytes_{way}")].as_u64().unwrap_or(0);
+        ensure!(
+            bytes > 0 && bytes <= state.bytes,
+            "{} octets went {way}, coati status says {child}",
+            state.bytes
+        );
+    }
+    Ok(())
 }
 
 /// Sends datagrams and streams both ways and checks that the counters of all four SAs grew by the datagrams at least.
