@@ -46,8 +46,19 @@ pub struct EndpointConfig {
     pub delete_patience: Duration,
     /// Longest pause between two attempts to reach a pair.
     pub backoff_cap: Duration,
-    /// Handshakes that wait for their IKE_AUTH at one time; above it, new ones are dropped.
+    /// Octets of the longest IKE message that is sent whole to a peer that takes fragments (RFC 7383).
+    pub fragment_limit: usize,
+    /// Handshakes of all strangers, or of all known peers, that wait for their IKE_AUTH at one time; above it, new ones of
+    /// that lane are dropped.
     pub half_open_limit: usize,
+    /// Handshakes that wait at one time, above which every new one is asked for a cookie first.
+    pub cookie_threshold: usize,
+    /// The same for those of one source address.
+    pub cookie_threshold_per_source: usize,
+    /// Set up every pair the policies name when they are first set (a host that starts brings its pairs back at once).
+    pub initiate_at_start: bool,
+    /// Interval of NAT keepalives, sent by an end that is behind a NAT (RFC 3948 §2.3).
+    pub keepalive: Option<Duration>,
 }
 
 impl Default for EndpointConfig {
@@ -61,7 +72,12 @@ impl Default for EndpointConfig {
             linger: Duration::from_secs(30),
             delete_patience: Duration::from_secs(5),
             backoff_cap: Duration::from_secs(60),
+            fragment_limit: crate::message::fragment::LIMIT,
             half_open_limit: 10_000,
+            cookie_threshold: 64,
+            cookie_threshold_per_source: 8,
+            initiate_at_start: false,
+            keepalive: Some(Duration::from_secs(20)),
         }
     }
 }

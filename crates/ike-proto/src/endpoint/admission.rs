@@ -1,7 +1,6 @@
 //! Who may begin an IKE SA: first requests, judged without state and answered at most once each (RFC 7296 §2.1, §2.5, §2.6).
 
-use std::sync::Arc;
-
+use crate::endpoint::half_open::Lane;
 use crate::endpoint::{Context, Endpoint, FirstName};
 use crate::error::{self, Reaction, Stage};
 use crate::ids::{IkeSpi, Role};
@@ -11,8 +10,20 @@ use crate::ike_sa::handshake::init::{self, Received};
 use crate::ike_sa::path::Path;
 use crate::message::parts::Parts;
 use crate::output::{Event, Flow, What};
+use crate::policy::peer::SharedPeer;
+use crate::time::Instant;
 use crate::wire::registry::{ExchangeType, NotifyType, PayloadType};
 use crate::wire::{Flags, Header, Located, Notify, Payload, locate};
+
+/// What becomes of a first request that can be read.
+enum Admission {
+    /// An SA is begun.
+    Welcome(SharedPeer, Parts, init::Request),
+    /// Its sender is to come back with this.
+    ShowCookie(Vec<u8>),
+    /// There is no room.
+    Full,
+}
 
 impl Endpoint {
     /// A first request: repeated, refused without state, or the beginning of an SA.
@@ -30,12 +41,16 @@ impl Endpoint {
         if self.shutting_down {
             return;
         }
-        if self.half_open.len() >= self.config.half_open_limit {
-            self.note(flow, "too many handshakes at one time, IKE_SA_INIT dropped");
-            return;
-        }
-        let (peer, parts, request) = match self.judge_first(flow, header, message) {
-            Ok(judged) => judged,
+        let (peer, parts, request) = match self.judge_first(cx.now, flow, header, message) {
+            Ok(Admission::Welcome(peer, parts, request)) => (peer, parts, request),
+            Ok(Admission::ShowCookie(cookie)) => {
+                self.refuse_first(flow, header, Notify::status(NotifyType::COOKIE, cookie));
+                return;
+            }
+            Ok(Admission::Full) => {
+                self.note(flow, "too many handshakes at one time, IKE_SA_INIT dropped");
+                return;
+            }
             Err(error) => {
                 self.note(flow, &format!("IKE_SA_INIT refused: {error}"));
                 if error::reaction(&error, Stage::InitRequest) == Reaction::Notify {
@@ -52,21 +67,39 @@ impl Endpoint {
         let sa = IkeSa::respond(&mut self.env(cx, &mut signals), core, request, &received);
         self.by_first_request.insert(named, id);
         self.first_names.insert(id, named);
-        self.half_open.insert(id);
+        let lane = self.lane(flow);
+        self.half_open.insert(id, flow.remote.ip(), lane);
         self.pair(cx.now, flow.local.ip(), flow.remote.ip()).sas.insert(id);
         self.keep(cx, id, sa, signals);
     }
 
+    /// Judges a first request: first the cookie, if the load asks for one, then what it proposes; no Diffie-Hellman.
     fn judge_first(
-        &self,
+        &mut self,
+        now: Instant,
         flow: Flow,
         header: &Header,
         message: &[u8],
-    ) -> Result<(crate::policy::peer::SharedPeer, Parts, init::Request), error::Error> {
+    ) -> Result<Admission, error::Error> {
         let parts = match locate(message, header)? {
             Located::Plain(payloads) => Parts(payloads),
             Located::Sealed(_) => return Err(error::Error::malformed("IKE_SA_INIT is never encrypted")),
         };
+        let source = flow.remote.ip();
+        let (waiting, from_source) = (self.half_open.len(), self.half_open.of_source(source));
+        if waiting >= self.config.cookie_threshold || from_source >= self.config.cookie_threshold_per_source {
+            self.cookies.rotate(now, &mut self.rng);
+            let (spi, ni) = (header.spi_i, &parts.nonce()?.0);
+            let provider = self.provider.as_ref();
+            let shown = parts.notify(NotifyType::COOKIE).map(|notify| notify.data.as_slice());
+            if !shown.is_some_and(|shown| self.cookies.accept(provider, shown, source, spi, ni)) {
+                let cookie = self.cookies.make(provider, source, spi, ni);
+                return Ok(cookie.map_or(Admission::Full, Admission::ShowCookie));
+            }
+        }
+        if self.half_open.of_lane(self.lane(flow)) >= self.config.half_open_limit {
+            return Ok(Admission::Full);
+        }
         let peer = self.peers.by_address(flow.remote.ip()).cloned().ok_or_else(|| {
             let what = format!("{} is no configured peer", flow.remote.ip());
             error::Error::incompatible(NotifyType::NO_PROPOSAL_CHOSEN, what)
@@ -76,7 +109,13 @@ impl Endpoint {
             let what = format!("no implementation of {}", request.ke.method);
             return Err(error::Error::incompatible(NotifyType::NO_PROPOSAL_CHOSEN, what));
         }
-        Ok((Arc::clone(&peer), parts, request))
+        Ok(Admission::Welcome(peer, parts, request))
+    }
+
+    /// Known peers have a lane of their own: strangers cannot keep them out.
+    fn lane(&self, flow: Flow) -> Lane {
+        let known = self.policies.between(flow.local.ip(), flow.remote.ip()).next().is_some();
+        if known { Lane::Known } else { Lane::Stranger }
     }
 
     /// An answer without state: our SPI stays zero (RFC 7296 §2.6, §2.21.1).

@@ -52,6 +52,8 @@ impl Endpoint {
             if known {
                 self.with_sa(cx, id, |sa, env| sa.handle_message(env, flow, header, message));
             }
+        } else {
+            self.answer_unknown(cx.now, flow, header);
         }
     }
 }

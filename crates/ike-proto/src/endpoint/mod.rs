@@ -6,7 +6,11 @@
 //! [`Endpoint::poll_timeout`].
 
 mod admission;
+mod cookie;
+mod crash;
 mod demux;
+mod duel;
+mod half_open;
 mod pairs;
 pub mod status;
 
@@ -14,6 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use self::cookie::Cookies;
+use self::duel::Contact;
+use self::half_open::HalfOpen;
 use self::pairs::{Pair, PairKey};
 use crate::config::EndpointConfig;
 use crate::crypto::job::JobDone;
@@ -26,6 +33,7 @@ use crate::policy::peer_db::PeerDb;
 use crate::policy::sad::{Acquire, SaKey, Sad};
 use crate::policy::spd::PolicySet;
 use crate::rng::{Rng, Seed};
+use crate::secret::Secret;
 use crate::time::Instant;
 
 /// What the driver hands to every call: the time and the kernel.
@@ -105,6 +113,28 @@ impl core::fmt::Display for ApiMisuse {
 
 impl core::error::Error for ApiMisuse {}
 
+/// Something to be done for a pair at a time of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Chore {
+    /// Try again what failed.
+    Retry(PairKey),
+    /// Set the pair up, if nobody has yet.
+    Initiate(PairKey),
+    /// Of two SAs of a pair, one is to go.
+    Duel {
+        /// The pair.
+        key: PairKey,
+        /// The SA that goes.
+        loser: SaId,
+        /// The SA that stays.
+        winner: SaId,
+        /// Times it is looked at before it goes in any case.
+        looks: u32,
+        /// Whether it goes as soon as the winner carries traffic.
+        early: bool,
+    },
+}
+
 /// Where a first request came from, and its SPI.
 type FirstName = (SocketAddr, IkeSpi);
 
@@ -123,12 +153,19 @@ pub struct Endpoint {
     by_first_request: BTreeMap<FirstName, SaId>,
     first_names: BTreeMap<SaId, FirstName>,
     /// Responders whose peer is not authenticated yet.
-    half_open: BTreeSet<SaId>,
+    half_open: HalfOpen,
+    cookies: Cookies,
     jobs: BTreeMap<JobId, SaId>,
     deadlines: BTreeSet<(Instant, SaId)>,
     armed: BTreeMap<SaId, Instant>,
     pairs: BTreeMap<PairKey, Pair>,
-    retries: BTreeSet<(Instant, PairKey)>,
+    chores: BTreeSet<(Instant, Chore)>,
+    /// What peers know of us, by a digest of their keys.
+    contacted: BTreeMap<Vec<u8>, Contact>,
+    qcd_secret: Option<Arc<Secret>>,
+    allowance: crash::Allowance,
+    /// Whether policies were set once: the first set is what a host that starts has.
+    started: bool,
     last_sa: u64,
     last_child: u64,
     shutting_down: bool,
@@ -138,23 +175,30 @@ impl Endpoint {
     /// An endpoint without SAs or policies. All its randomness follows from `seed`.
     #[must_use]
     pub fn new(config: EndpointConfig, peers: Arc<PeerDb>, provider: Arc<dyn Provider>, seed: &Seed) -> Self {
+        let mut rng = Rng::new(seed);
+        let cookies = Cookies::new(&mut rng);
         Self {
             config,
             provider,
             peers,
             policies: Arc::default(),
-            rng: Rng::new(seed),
+            rng,
             out: Outbox::default(),
             sas: BTreeMap::new(),
             by_spi: BTreeMap::new(),
             by_first_request: BTreeMap::new(),
             first_names: BTreeMap::new(),
-            half_open: BTreeSet::new(),
+            half_open: HalfOpen::default(),
+            cookies,
             jobs: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             armed: BTreeMap::new(),
             pairs: BTreeMap::new(),
-            retries: BTreeSet::new(),
+            chores: BTreeSet::new(),
+            contacted: BTreeMap::new(),
+            qcd_secret: None,
+            allowance: crash::Allowance::new(),
+            started: false,
             last_sa: 0,
             last_child: 0,
             shutting_down: false,
@@ -165,6 +209,14 @@ impl Endpoint {
     pub fn set_policies(&mut self, cx: &mut Context<'_>, policies: Arc<PolicySet>) {
         self.policies = policies;
         self.drop_unwanted(cx);
+        if !std::mem::replace(&mut self.started, true) && self.config.initiate_at_start {
+            self.initiate_all(cx);
+        }
+    }
+
+    /// The secret of quick crash detection's tokens (RFC 6290 §5.1); it is to survive restarts.
+    pub fn set_qcd_secret(&mut self, secret: Secret) {
+        self.qcd_secret = Some(Arc::new(secret));
     }
 
     /// Takes over the peers; running SAs keep what they were made with.
@@ -189,20 +241,30 @@ impl Endpoint {
             self.armed.remove(&id);
             self.with_sa(cx, id, |sa, env| sa.handle_timeout(env));
         }
-        while let Some(&(due, key)) = self.retries.first() {
+        while let Some(&(due, chore)) = self.chores.first() {
             if due > cx.now {
                 break;
             }
-            self.retries.pop_first();
-            self.retry(cx, key);
+            self.chores.pop_first();
+            match chore {
+                Chore::Retry(key) => self.retry(cx, key),
+                Chore::Initiate(key) => self.initiate_unless_begun(cx, key),
+                Chore::Duel { .. } => self.look_at_duel(cx, chore),
+            }
         }
     }
 
     /// A job is done. Jobs of SAs that are gone are nobody's.
     pub fn handle_job(&mut self, cx: &mut Context<'_>, id: JobId, done: Result<JobDone, Fault>) {
-        if let Some(sa) = self.jobs.remove(&id) {
-            self.with_sa(cx, sa, |sa, env| sa.handle_job(env, id, done));
-        }
+        let Some(sa) = self.jobs.remove(&id) else { return };
+        let begun = self.sas.get(&sa).filter(|sa| sa.is_initiating()).map(|sa| sa.common.core.path);
+        let first = begun.is_some_and(|path| {
+            self.may_say_initial_contact(PairKey { local: path.local(), remote: path.remote() }, sa)
+        });
+        self.with_sa(cx, sa, |sa, env| {
+            sa.common.core.initial_contact = first;
+            sa.handle_job(env, id, done);
+        });
     }
 
     /// The kernel said something.
@@ -210,8 +272,10 @@ impl Endpoint {
         match event {
             SadEvent::Acquire(acquire) => self.handle_acquire(cx, acquire),
             SadEvent::Expire { key, hard } => self.handle_expire(cx, key, hard),
-            // Ports are followed on authenticated messages; what the kernel saw alone is a hint, and so is a loss.
-            SadEvent::Mapping { .. } | SadEvent::Lost => {}
+            // Ports are followed on authenticated messages; what the kernel saw alone is a hint.
+            SadEvent::Mapping { key, .. } => self.handle_mapping(cx, key),
+            // The driver dumps the SAD after a loss and says what is missing.
+            SadEvent::Lost => {}
         }
     }
 
@@ -242,8 +306,8 @@ impl Endpoint {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadline = self.deadlines.first().map(|(due, _)| *due);
-        let retry = self.retries.first().map(|(due, _)| *due);
-        deadline.into_iter().chain(retry).min()
+        let chore = self.chores.first().map(|(due, _)| *due);
+        deadline.into_iter().chain(chore).min()
     }
 
     /// Whether no SA is left but such as only repeat their last answer.
@@ -273,6 +337,8 @@ impl Endpoint {
             jobs: &mut self.jobs,
             signals,
             children: &mut self.last_child,
+            sas: &mut self.last_sa,
+            qcd_secret: self.qcd_secret.as_deref(),
         }
     }
 
@@ -303,7 +369,7 @@ impl Endpoint {
         if let Some(name) = self.first_names.remove(&id) {
             self.by_first_request.remove(&name);
         }
-        self.half_open.remove(&id);
+        self.half_open.remove(id);
         self.jobs.retain(|_, waiting| *waiting != id);
         let path = sa.common.core.path;
         if let Some(pair) = self.pairs.get_mut(&PairKey { local: path.local(), remote: path.remote() }) {

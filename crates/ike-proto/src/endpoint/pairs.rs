@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use crate::endpoint::{ApiMisuse, Context, Endpoint};
+use crate::endpoint::{ApiMisuse, Chore, Context, Endpoint};
 use crate::ids::{PolicyIndex, Role, SaId};
 use crate::ike_sa::IkeSa;
 use crate::ike_sa::core::Core;
@@ -28,6 +28,12 @@ pub(super) struct PairKey {
 /// First pause after a failed attempt; it doubles up to the configured cap.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a handshake that the peer seems to have begun is waited for.
+const GIVE_WAY: Duration = Duration::from_secs(2);
+
+/// Why a pair is pursued when the kernel asks.
+const TRAFFIC: &str = "traffic";
+
 /// What is known and wanted of a pair.
 pub(super) struct Pair {
     /// Its IKE SAs in every phase.
@@ -42,6 +48,10 @@ pub(super) struct Pair {
     pub(super) last_error: Option<(Instant, String)>,
     /// When its state last changed.
     pub(super) since: Instant,
+    /// Crossings of both ends' handshakes in a row.
+    pub(super) duels: u32,
+    /// Whether it has waited for a handshake that the peer seems to have begun.
+    gave_way: bool,
 }
 
 impl Pair {
@@ -53,6 +63,8 @@ impl Pair {
             retry_at: None,
             last_error: None,
             since: now,
+            duels: 0,
+            gave_way: false,
         }
     }
 }
@@ -77,7 +89,7 @@ impl Endpoint {
             cx.sad.release_acquire(&acquire);
             return;
         };
-        self.want(cx, key, wanted, "traffic");
+        self.want(cx, key, wanted, TRAFFIC);
     }
 
     /// Adds a wish and begins at once.
@@ -86,11 +98,16 @@ impl Endpoint {
         self.pursue(cx, key, cause);
     }
 
+    /// Adds a wish that is pursued when there is occasion.
+    pub(super) fn wish(&mut self, cx: &mut Context<'_>, key: PairKey, wanted: Wanted) {
+        self.pair(cx.now, key.local, key.remote).wanted.entry(wanted.policy).or_insert(wanted);
+    }
+
     /// Does what the pair's wishes need: children on its SA, or a handshake if it has none.
     fn pursue(&mut self, cx: &mut Context<'_>, key: PairKey, cause: &str) {
         let Some(pair) = self.pairs.get_mut(&key) else { return };
         if let Some(at) = pair.retry_at.take() {
-            self.retries.remove(&(at, key));
+            self.chores.remove(&(at, Chore::Retry(key)));
         }
         let sas: Vec<SaId> = pair.sas.iter().copied().collect();
         let is =
@@ -98,14 +115,29 @@ impl Endpoint {
         if let Some(id) = is(IkeSa::is_established) {
             let wanted =
                 self.pairs.get_mut(&key).map(|pair| std::mem::take(&mut pair.wanted)).unwrap_or_default();
-            self.with_sa(cx, id, |sa, env| {
-                for wanted in wanted.into_values() {
-                    sa.create_child(env, wanted);
+            for wanted in wanted.into_values() {
+                // What is carried already need not be made; but a packet that asks just now says that it is not carried.
+                if cause == TRAFFIC || !self.has_child(key, wanted.policy) {
+                    self.with_sa(cx, id, |sa, env| sa.create_child(env, wanted));
                 }
-            });
-        } else if is(IkeSa::is_handshaking).is_none() {
+            }
+        } else if is(IkeSa::is_initiating).is_none() && !self.gives_way(cx, key) {
             self.begin(cx, key, cause);
         }
+    }
+
+    /// The peer seems to have begun: it is given a moment, once. Nobody has authenticated it, so it is not waited for longer.
+    fn gives_way(&mut self, cx: &mut Context<'_>, key: PairKey) -> bool {
+        let begun =
+            |pair: &Pair| pair.sas.iter().filter_map(|id| self.sas.get(id)).any(IkeSa::is_handshaking);
+        if !self.pairs.get(&key).is_some_and(|pair| !pair.gave_way && begun(pair)) {
+            return false;
+        }
+        let at = cx.now + GIVE_WAY;
+        let pair = self.pair(cx.now, key.local, key.remote);
+        (pair.gave_way, pair.retry_at) = (true, Some(at));
+        self.chores.insert((at, Chore::Retry(key)));
+        true
     }
 
     /// Begins a handshake for the first of the pair's wishes.
@@ -140,7 +172,7 @@ impl Endpoint {
         };
         let pair = self.pair(cx.now, key.local, key.remote);
         pair.sas.insert(id);
-        pair.since = cx.now;
+        (pair.since, pair.gave_way) = (cx.now, false);
         self.keep(cx, id, sa, signals);
     }
 
@@ -159,20 +191,27 @@ impl Endpoint {
     pub(super) fn handle_signal(&mut self, cx: &mut Context<'_>, key: PairKey, id: SaId, signal: Signal) {
         match signal {
             Signal::Established => {
-                self.half_open.remove(&id);
+                self.half_open.remove(id);
                 let pair = self.pair(cx.now, key.local, key.remote);
-                (pair.failures, pair.since) = (0, cx.now);
+                (pair.failures, pair.since, pair.gave_way) = (0, cx.now, false);
+                self.contact_made(key);
+                self.settle(cx, key, id);
                 self.pursue(cx, key, "established");
             }
             Signal::HandshakeFailed(cause) => {
-                self.half_open.remove(&id);
+                self.half_open.remove(id);
                 self.failed(cx, key, cause);
             }
-            Signal::Down(cause) => {
-                let pair = self.pair(cx.now, key.local, key.remote);
-                pair.since = cx.now;
-                pair.last_error = Some((cx.now, cause));
+            Signal::Down { cause, fault } => self.sa_down(cx, key, cause, fault),
+            Signal::Successor { sa, inherits } => {
+                let successor = sa.common.core.id;
+                self.pair(cx.now, key.local, key.remote).sas.insert(successor);
+                self.keep(cx, successor, *sa, Vec::new());
+                if inherits {
+                    self.hand_over(cx, id, successor);
+                }
             }
+            Signal::HandOver(successor) => self.hand_over(cx, id, successor),
             Signal::ChildUp(policy) => {
                 let pair = self.pair(cx.now, key.local, key.remote);
                 pair.since = cx.now;
@@ -180,7 +219,37 @@ impl Endpoint {
             }
             Signal::ChildFailed(wanted, cause) => self.child_failed(cx, key, wanted, cause),
             Signal::ChildDown(..) => {}
+            Signal::InitialContact => self.initial_contact(cx, key, id),
         }
+    }
+
+    /// Children and queued exchanges go from an IKE SA to its successor.
+    fn hand_over(&mut self, cx: &mut Context<'_>, old: SaId, successor: SaId) {
+        if !self.sas.contains_key(&successor) {
+            return;
+        }
+        let Some(sa) = self.sas.get_mut(&old) else { return };
+        let (children, tasks) = (sa.common.children.hand_over(), sa.common.tasks.hand_over());
+        self.with_sa(cx, successor, |sa, env| sa.inherit(env, children, tasks));
+    }
+
+    /// An SA ended; if nobody wanted that, what it carried is wanted again.
+    fn sa_down(&mut self, cx: &mut Context<'_>, key: PairKey, cause: String, fault: bool) {
+        let pair = self.pair(cx.now, key.local, key.remote);
+        pair.since = cx.now;
+        pair.last_error = Some((cx.now, cause));
+        if fault && !self.shutting_down && !self.has_established(key) {
+            let wishes: Vec<Wanted> =
+                self.policies.between(key.local, key.remote).map(|policy| Wanted::by(policy, None)).collect();
+            for wanted in wishes {
+                self.want(cx, key, wanted, "the SA was lost");
+            }
+        }
+    }
+
+    fn has_established(&self, key: PairKey) -> bool {
+        let sas = self.pairs.get(&key).into_iter().flat_map(|pair| &pair.sas);
+        sas.filter_map(|id| self.sas.get(id)).any(IkeSa::is_established)
     }
 
     /// A wish that failed stays one; its waiting packet is let go, so that the next one asks again.
@@ -209,7 +278,7 @@ impl Endpoint {
         pair.failures = pair.failures.saturating_add(1);
         let at = cx.now + self.rng.jitter_down(pause, 25);
         self.pair(cx.now, key.local, key.remote).retry_at = Some(at);
-        self.retries.insert((at, key));
+        self.chores.insert((at, Chore::Retry(key)));
     }
 
     /// The pause is over.
@@ -220,11 +289,9 @@ impl Endpoint {
         }
     }
 
-    /// An SA of the kernel came to its end: the child is deleted at the peer too, and made anew when traffic asks.
+    /// An SA of the kernel came to a limit: near it, the child is rekeyed; behind it, it is deleted at the peer too and
+    /// made anew.
     pub(super) fn handle_expire(&mut self, cx: &mut Context<'_>, key: SaKey, hard: bool) {
-        if !hard {
-            return;
-        }
         let found = self.sas.iter().find_map(|(id, sa)| {
             let core = &sa.common.core;
             let ours = |own: IpAddr| own == key.destination;
@@ -234,8 +301,49 @@ impl Endpoint {
             });
             hit.map(|child| (*id, child.spi_in))
         });
-        if let Some((id, spi_in)) = found {
-            self.with_sa(cx, id, |sa, env| sa.delete_child(env, spi_in, "expired"));
+        let Some((id, spi_in)) = found else { return };
+        if hard {
+            self.with_sa(cx, id, |sa, env| sa.replace_child(env, spi_in, "expired"));
+        } else {
+            self.with_sa(cx, id, |sa, env| sa.rekey_child(env, spi_in));
+        }
+    }
+
+    /// ESP of this SA came from another port: a question brings an authenticated message from there (RFC 7296 §2.23).
+    pub(super) fn handle_mapping(&mut self, cx: &mut Context<'_>, key: SaKey) {
+        let found = self.sas.iter().find_map(|(id, sa)| {
+            let ours = sa.common.core.path.local() == key.destination;
+            (ours && sa.common.children.by_spi_in(key.spi).is_some()).then_some(*id)
+        });
+        if let Some(id) = found {
+            self.with_sa(cx, id, |sa, env| sa.check_liveness(env));
+        }
+    }
+
+    /// Sets up every pair that the policies name, one a millisecond.
+    pub(super) fn initiate_all(&mut self, cx: &mut Context<'_>) {
+        let pairs: BTreeSet<PairKey> = self
+            .policies
+            .iter()
+            .filter_map(|policy| policy.endpoints())
+            .map(|(local, remote)| PairKey { local, remote })
+            .collect();
+        let mut at = cx.now;
+        for key in pairs {
+            self.chores.insert((at, Chore::Initiate(key)));
+            at = at + Duration::from_millis(1);
+        }
+    }
+
+    /// Sets a pair up at the start, unless the peer is about to.
+    pub(super) fn initiate_unless_begun(&mut self, cx: &mut Context<'_>, key: PairKey) {
+        let sas =
+            self.pairs.get(&key).into_iter().flat_map(|pair| &pair.sas).filter_map(|id| self.sas.get(id));
+        if sas.into_iter().any(IkeSa::is_handshaking) {
+            self.chores.insert((cx.now + FIRST_PAUSE * 2, Chore::Initiate(key)));
+        } else if !self.has_established(key) {
+            // There is nobody to tell if a policy has gone meanwhile.
+            let _ = self.initiate_pair(cx, key);
         }
     }
 
@@ -277,7 +385,7 @@ impl Endpoint {
     /// Deletes everything and begins nothing any more; policies stay as they are.
     pub(super) fn shut_down(&mut self, cx: &mut Context<'_>) {
         self.shutting_down = true;
-        self.retries.clear();
+        self.chores.clear();
         for pair in self.pairs.values_mut() {
             pair.wanted.clear();
             pair.retry_at = None;

@@ -97,6 +97,8 @@ pub struct ChildStatus {
     pub encap: bool,
     /// Since when it is installed.
     pub since: Instant,
+    /// "live", "half", "superseded" or "draining".
+    pub stage: &'static str,
 }
 
 impl Endpoint {
@@ -144,6 +146,7 @@ fn ike_sa(sa: &IkeSa) -> IkeSaStatus {
         suite: child.suite,
         encap: child.encap,
         since: child.since,
+        stage: child.stage.name(),
     });
     IkeSaStatus {
         id: core.id,

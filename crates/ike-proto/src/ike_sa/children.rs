@@ -1,31 +1,68 @@
-//! CHILD_SAs: what is asked for, what is answered, and what is in the kernel (RFC 7296 §1.3.1, §2.9, §2.17, §2.23.1).
+//! The CHILD_SAs of one IKE SA, from their installation to the last packet that may still come (RFC 7296 §2.8).
+//!
+//! ```text
+//! Half --traffic comes, the old one is deleted, or 1 s--> Live --rekeyed--> Superseded --deleted--> Draining --> gone
+//!  ^ made by the peer's rekey: inbound only                |                                          inbound only
+//!                                                          '--deleted--> gone
+//! ```
 
-use std::net::IpAddr;
-
-use crate::crypto::keymat::{ChildKeys, Nonces};
 use crate::crypto::suite::EspSuite;
-use crate::error::Error;
 use crate::ids::{ChildId, ChildSpi, PolicyIndex, Reqid};
 use crate::ike_sa::core::Core;
-use crate::ike_sa::env::{Env, Signal, Wanted};
-use crate::message::parts::Parts;
+use crate::ike_sa::env::{Env, Signal};
 use crate::output::What;
-use crate::policy::proposal::{self, Choice, Offer};
-use crate::policy::sad::{Direction, Lifetimes, Mode, SaKey, SaSpec, SpiRequest};
-use crate::policy::selector::{Selector, ip_selectors};
-use crate::policy::spd::{Policy, Template};
-use crate::secret::Secret;
+use crate::policy::sad::{Mode, SaKey, SaSpec};
+use crate::policy::selector::Selector;
 use crate::time::{Duration, Instant};
-use crate::wire::registry::{KeId, NotifyType, ProtocolId};
-use crate::wire::{IpSelector, Notify, Payload, Proposal, Sa, TrafficSelector, Ts};
 
-/// Packets after which an SA without extended sequence numbers asks for a rekey: three quarters of 2^32.
-const SOFT_PACKETS: u64 = 3 << 30;
-/// Packets after which it is dead: some way before the number would wrap.
-const HARD_PACKETS: u64 = (1 << 32) - (1 << 20);
+/// A half child goes live after this, whatever has come by then.
+const HALF_LIFE: Duration = Duration::from_secs(1);
+/// How often a half child is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long packets under way may still come in on a child that is deleted after a rekey.
+pub const GRACE: Duration = Duration::from_secs(5);
+/// A superseded child that the peer was to delete is deleted by us after this.
+const OVERDUE: Duration = Duration::from_secs(20);
+
+/// Where a child is in its life.
+#[derive(Debug)]
+pub enum Stage {
+    /// Both halves are in the kernel.
+    Live,
+    /// The peer may send on it; we send on its predecessor until the peer can receive (RFC 7296 §2.8).
+    Half {
+        /// Our half, to be installed.
+        outbound: Box<SaSpec>,
+        /// When it is installed at the latest.
+        until: Instant,
+    },
+    /// It has a successor, and is about to be deleted by whoever made that.
+    Superseded {
+        /// When we delete it if nobody has.
+        until: Instant,
+    },
+    /// Deleted; only packets under way may still come.
+    Draining {
+        /// When it is gone.
+        until: Instant,
+    },
+}
+
+impl Stage {
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Half { .. } => "half",
+            Self::Superseded { .. } => "superseded",
+            Self::Draining { .. } => "draining",
+        }
+    }
+}
 
 /// An installed CHILD_SA.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub struct Child {
     /// The engine's number.
     pub id: ChildId,
@@ -47,16 +84,64 @@ pub struct Child {
     pub encap: bool,
     /// When it was installed.
     pub since: Instant,
+    /// When it is to be rekeyed.
+    pub rekey_at: Instant,
+    /// Where it is in its life.
+    pub stage: Stage,
+    /// Whether our DELETE of it is queued or out.
+    pub deleting: bool,
+    /// Packets it had received when it was looked at last.
+    pub seen: u64,
+}
+
+impl Child {
+    /// Whether it is the one that carries its traffic, or will in a moment.
+    #[must_use]
+    pub const fn serves(&self) -> bool {
+        matches!(self.stage, Stage::Live | Stage::Half { .. }) && !self.deleting
+    }
+
+    /// Whether its outbound half is in the kernel.
+    #[must_use]
+    pub const fn sends(&self) -> bool {
+        matches!(self.stage, Stage::Live | Stage::Superseded { .. })
+    }
+
+    /// Whether it counts as an SA of the pair; what is draining does not.
+    #[must_use]
+    pub const fn is_current(&self) -> bool {
+        !matches!(self.stage, Stage::Draining { .. })
+    }
+
+    fn deadline(&self, now: Instant) -> Option<Instant> {
+        match &self.stage {
+            Stage::Live if self.deleting => None,
+            Stage::Live => Some(self.rekey_at),
+            Stage::Half { until, .. } => Some((now + LOOK).min(*until)),
+            Stage::Superseded { .. } if self.deleting => None,
+            Stage::Superseded { until } | Stage::Draining { until } => Some(*until),
+        }
+    }
+}
+
+/// What a child's deadline asks of the tasks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Due {
+    /// Rekey it.
+    Rekey(ChildId),
+    /// Delete it: it is superseded and still there.
+    Delete(ChildId),
 }
 
 /// The CHILD_SAs of one IKE SA.
 #[derive(Default)]
 pub struct Children {
     list: Vec<Child>,
+    next_look: Option<Instant>,
 }
 
 impl Children {
-    /// All of them.
+    /// All of them, in every stage.
     pub fn iter(&self) -> impl Iterator<Item = &Child> {
         self.list.iter()
     }
@@ -64,13 +149,30 @@ impl Children {
     /// Whether one serves `policy`.
     #[must_use]
     pub fn serve(&self, policy: PolicyIndex) -> bool {
-        self.list.iter().any(|child| child.policy == policy)
+        self.list.iter().any(|child| child.policy == policy && child.serves())
+    }
+
+    /// The child with this number.
+    #[must_use]
+    pub fn get(&self, id: ChildId) -> Option<&Child> {
+        self.list.iter().find(|child| child.id == id)
+    }
+
+    /// The child with this number.
+    pub fn get_mut(&mut self, id: ChildId) -> Option<&mut Child> {
+        self.list.iter_mut().find(|child| child.id == id)
     }
 
     /// The one we receive on under `spi`.
     #[must_use]
     pub fn by_spi_in(&self, spi: ChildSpi) -> Option<&Child> {
         self.list.iter().find(|child| child.spi_in == spi)
+    }
+
+    /// The one we send on under `spi`.
+    #[must_use]
+    pub fn by_spi_out(&self, spi: ChildSpi) -> Option<&Child> {
+        self.list.iter().find(|child| child.spi_out == spi)
     }
 
     /// Adds an installed child and says so.
@@ -89,6 +191,63 @@ impl Children {
         );
         env.signals.push(Signal::ChildUp(child.policy));
         self.list.push(child);
+        self.arm(env.now);
+    }
+
+    /// Takes all of them out, for the IKE SA's successor; the kernel's SAs stay as they are.
+    #[must_use]
+    pub fn hand_over(&mut self) -> Vec<Child> {
+        self.next_look = None;
+        std::mem::take(&mut self.list)
+    }
+
+    /// Takes over a predecessor's children.
+    pub fn inherit(&mut self, now: Instant, children: Vec<Child>) {
+        self.list.extend(children);
+        self.arm(now);
+    }
+
+    /// A child is to be rekeyed at `at`.
+    pub fn put_off(&mut self, now: Instant, id: ChildId, at: Instant) {
+        if let Some(child) = self.get_mut(id) {
+            child.rekey_at = at;
+        }
+        self.arm(now);
+    }
+
+    /// `old` has a successor now.
+    pub fn supersede(&mut self, env: &mut Env<'_>, old: ChildId) {
+        let until = env.now + OVERDUE;
+        if let Some(child) = self.get_mut(old).filter(|child| child.is_current()) {
+            // A pending outbound half is dropped with the stage: nothing is to be sent on it any more.
+            child.stage = Stage::Superseded { until };
+        }
+        self.arm(env.now);
+    }
+
+    /// Installs a half child's outbound half; the kernel sends on it from now on.
+    pub fn go_live(&mut self, env: &mut Env<'_>, core: &Core, id: ChildId) {
+        let Some(child) = self.get_mut(id) else { return };
+        if let Stage::Half { outbound, .. } = &child.stage {
+            let added = env.sad.add_outbound(outbound);
+            child.stage = Stage::Live;
+            if let Err(error) = added {
+                core.say(env, What::Trouble(format!("the kernel refuses the new outbound SA: {error}")));
+            }
+        }
+        self.arm(env.now);
+    }
+
+    /// Removes the outbound half of a superseded child; its inbound half stays for packets under way.
+    pub fn drain(&mut self, env: &mut Env<'_>, core: &Core, id: ChildId, cause: &str) {
+        let until = env.now + GRACE;
+        let Some(child) = self.get_mut(id).filter(|child| child.is_current()) else { return };
+        let spi_in = child.spi_in;
+        let key = SaKey { destination: core.path.remote(), spi: child.spi_out };
+        child.stage = Stage::Draining { until };
+        let _ = env.sad.remove(&key);
+        core.say(env, What::ChildDown { spi_in, cause: cause.to_owned() });
+        self.arm(env.now);
     }
 
     /// Takes out the children `which` and removes their SAs from the kernel.
@@ -99,412 +258,123 @@ impl Children {
         cause: &str,
         which: impl Fn(&Child) -> bool,
     ) -> Vec<Child> {
-        let (gone, kept) = std::mem::take(&mut self.list).into_iter().partition(which);
+        let (gone, kept): (Vec<Child>, Vec<Child>) =
+            std::mem::take(&mut self.list).into_iter().partition(which);
         self.list = kept;
-        let gone: Vec<Child> = gone;
         for child in &gone {
             let sas = [(core.path.remote(), child.spi_out), (core.path.local(), child.spi_in)];
             for (destination, spi) in sas {
                 // An SA that has expired meanwhile is as gone as one that is removed.
                 let _ = env.sad.remove(&SaKey { destination, spi });
             }
-            core.say(env, What::ChildDown { spi_in: child.spi_in, cause: cause.to_owned() });
+            if child.is_current() {
+                core.say(env, What::ChildDown { spi_in: child.spi_in, cause: cause.to_owned() });
+            }
         }
+        self.arm(env.now);
         gone
     }
-}
 
-/// A child we asked for: what is to be compared with the answer.
-#[derive(Debug)]
-pub struct Plan {
-    /// What is wanted.
-    pub wanted: Wanted,
-    spi_in: ChildSpi,
-    offers: Vec<Offer>,
-}
-
-impl Plan {
-    /// Reserves an SPI in the kernel. In IKE_AUTH the offers go without key exchange (RFC 7296 §1.2).
-    ///
-    /// # Errors
-    /// If the kernel gives no SPI; then `wanted` comes back.
-    pub fn reserve(
-        env: &mut Env<'_>,
-        core: &Core,
-        wanted: Wanted,
-        offers: Vec<Offer>,
-    ) -> Result<Self, Box<(Wanted, Error)>> {
-        match reserve(env, core, &wanted.template) {
-            Ok(spi_in) => Ok(Self { wanted, spi_in, offers }),
-            Err(error) => Err(Box::new((wanted, error))),
-        }
+    fn arm(&mut self, now: Instant) {
+        self.next_look = self.list.iter().filter_map(|child| child.deadline(now)).min();
     }
 
-    /// SA, TSi, TSr and the wish for transport mode.
+    /// When [`Children::handle_timeout`] is due.
     #[must_use]
-    pub fn payloads(&self) -> Vec<Payload> {
-        let (local, remote) = self.wanted.selector.ts();
-        let sa = proposal::to_payload(&self.offers, ProtocolId::ESP, &self.spi_in.0.to_be_bytes());
-        let ts = |selector| Ts { selectors: vec![TrafficSelector::Ip(selector)] };
-        let mut payloads = vec![Payload::Sa(sa), Payload::TsI(ts(local)), Payload::TsR(ts(remote))];
-        if self.wanted.template.mode == Mode::Transport {
-            payloads.push(transport_mode());
+    pub const fn deadline(&self) -> Option<Instant> {
+        self.next_look
+    }
+
+    /// Looks after every child whose time has come.
+    pub fn handle_timeout(&mut self, env: &mut Env<'_>, core: &Core) -> Vec<Due> {
+        if self.next_look.is_none_or(|at| at > env.now) {
+            return Vec::new();
         }
-        payloads
-    }
-
-    /// Gives the SPI back.
-    pub fn abandon(self, env: &mut Env<'_>, core: &Core) -> Wanted {
-        let _ = env.sad.remove(&SaKey { destination: core.path.local(), spi: self.spi_in });
-        self.wanted
-    }
-
-    /// The SPI we will receive on.
-    #[must_use]
-    pub const fn spi_in(&self) -> ChildSpi {
-        self.spi_in
-    }
-
-    /// The algorithms the peer chose, if they are among those we offered.
-    ///
-    /// # Errors
-    /// The peer's error, or what is wrong with its choice.
-    pub fn accept(&self, parts: &Parts) -> Result<Choice<EspSuite>, Error> {
-        if let Some(notify) = parts.error() {
-            return Err(Error::incompatible(notify.notify_type, "the peer refused the CHILD_SA"));
+        let mut due = Vec::new();
+        for id in self.list.iter().map(|child| child.id).collect::<Vec<_>>() {
+            due.extend(self.look(env, core, id));
         }
-        proposal::accept_esp(&self.offers, parts.sa()?).ok_or_else(|| {
-            Error::misbehaved(NotifyType::NO_PROPOSAL_CHOSEN, "the peer chose what was not offered")
+        self.arm(env.now);
+        due
+    }
+
+    fn look(&mut self, env: &mut Env<'_>, core: &Core, id: ChildId) -> Option<Due> {
+        let child = self.get_mut(id)?;
+        match &child.stage {
+            Stage::Live if child.rekey_at <= env.now && !child.deleting => {
+                // Asked once; if it comes to nothing, it is asked again.
+                child.rekey_at = env.now + OVERDUE;
+                return Some(Due::Rekey(id));
+            }
+            Stage::Half { until, .. } => {
+                let key = SaKey { destination: core.path.local(), spi: child.spi_in };
+                let received = env.sad.query(&key).is_ok_and(|usage| usage.packets > 0);
+                if received || *until <= env.now {
+                    self.go_live(env, core, id);
+                }
+            }
+            Stage::Superseded { until } if *until <= env.now && !child.deleting => {
+                child.deleting = true;
+                return Some(Due::Delete(id));
+            }
+            Stage::Draining { until } if *until <= env.now => {
+                let key = SaKey { destination: core.path.local(), spi: child.spi_in };
+                let _ = env.sad.remove(&key);
+                self.list.retain(|child| child.id != id);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// Encapsulated ESP goes to the path's port from now on.
+    pub fn follow_port(&mut self, env: &mut Env<'_>, core: &Core) {
+        let Some(encap) = core.path.esp_encap() else { return };
+        for child in self.list.iter_mut().filter(|child| child.encap) {
+            for (destination, spi) in [(core.path.local(), child.spi_in), (core.path.remote(), child.spi_out)]
+            {
+                // A half that is not in the kernel has nothing to move.
+                let _ = env.sad.move_ports(&SaKey { destination, spi }, encap);
+            }
+            if let Stage::Half { outbound, .. } = &mut child.stage {
+                outbound.encap = Some(encap);
+            }
+        }
+    }
+
+    /// Whether any child has carried anything yet.
+    pub fn carry(&self, env: &mut Env<'_>, core: &Core) -> bool {
+        self.list.iter().filter(|child| child.serves()).any(|child| {
+            let ways = [(core.path.local(), child.spi_in), (core.path.remote(), child.spi_out)];
+            ways.into_iter().any(|(destination, spi)| {
+                env.sad.query(&SaKey { destination, spi }).is_ok_and(|usage| usage.packets > 0)
+            })
         })
     }
 
-    /// Installs both halves in one batch, as the initiator of the exchange does.
-    ///
-    /// # Errors
-    /// What is wrong with the answer, or what the kernel says. The peer has installed its half by then: it is to be told.
-    pub fn complete(
-        &self,
-        env: &mut Env<'_>,
-        core: &Core,
-        parts: &Parts,
-        choice: &Choice<EspSuite>,
-        keyed: &Keyed<'_>,
-    ) -> Result<Child, Error> {
-        let transport = parts.has(NotifyType::USE_TRANSPORT_MODE);
-        if transport != (self.wanted.template.mode == Mode::Transport) {
-            return Err(refusal("the peer answered with another mode than the policy asks for"));
+    /// Drains all of them: the pair has another SA that carries the same.
+    pub fn drain_all(&mut self, env: &mut Env<'_>, core: &Core, cause: &str) {
+        for id in self.list.iter().map(|child| child.id).collect::<Vec<_>>() {
+            self.drain(env, core, id, cause);
         }
-        let local = as_seen(parts.ts_i()?, transport && core.path.nat.local, core.path.local());
-        let remote = as_seen(parts.ts_r()?, transport && core.path.nat.remote, core.path.remote());
-        let selector = self
-            .wanted
-            .selector
-            .narrow(&local, &remote)
-            .ok_or_else(|| refusal("the peer's traffic selectors do not meet the policy"))?;
-        authorize(env, core)?;
-        let keys = keyed.keys(env, core, &choice.suite)?;
-        let halves = Halves {
-            selector,
-            template: &self.wanted.template,
-            policy: self.wanted.policy,
-            spi_in: self.spi_in,
-            spi_out: spi_of(&choice.spi)?,
-            suite: choice.suite,
-        };
-        halves.install(env, core, keys, Side::Initiator)
-    }
-}
-
-/// What a child is keyed with besides SK_d: the nonces of its exchange, and its own key exchange if it has one.
-pub struct Keyed<'a> {
-    /// Of the exchange.
-    pub nonces: &'a Nonces,
-    /// Of its key exchanges, in order; none in IKE_AUTH.
-    pub shared: &'a [Secret],
-}
-
-impl Keyed<'_> {
-    fn keys(&self, env: &Env<'_>, core: &Core, suite: &EspSuite) -> Result<ChildKeys, Error> {
-        let keys = core.keys.as_ref().zip(core.prf(env)).map(|(sa, prf)| {
-            let suite = EspSuite { ke: None, ..*suite };
-            sa.sk_d.child_keys(prf, &suite, self.shared, self.nonces)
-        });
-        keys.ok_or_else(|| refusal("the IKE SA has no keys yet"))
-    }
-}
-
-/// A peer's request for a child, found acceptable; nothing is in the kernel yet.
-#[derive(Debug)]
-pub struct Accepted {
-    policy: Policy,
-    selector: Selector,
-    choice: Choice<EspSuite>,
-    reply_ts: (Ts, Ts),
-}
-
-impl Accepted {
-    /// The key exchange method it is to be keyed with.
-    #[must_use]
-    pub const fn ke(&self) -> Option<KeId> {
-        self.choice.suite.ke
     }
 
-    /// Reserves an SPI, installs both halves (RFC 7296 §2.8: a first child goes live at once), and gives the answer's payloads.
-    ///
-    /// # Errors
-    /// What the kernel says; then nothing is installed.
-    pub fn install(
-        self,
-        env: &mut Env<'_>,
-        core: &Core,
-        keyed: &Keyed<'_>,
-    ) -> Result<(Child, Vec<Payload>), Error> {
-        let spi_out = spi_of(&self.choice.spi)?;
-        let keys = keyed.keys(env, core, &self.choice.suite)?;
-        let spi_in = reserve(env, core, &self.policy.template)?;
-        let halves = Halves {
-            selector: self.selector,
-            template: &self.policy.template,
-            policy: self.policy.index,
-            spi_in,
-            spi_out,
-            suite: self.choice.suite,
-        };
-        let child = halves.install(env, core, keys, Side::Responder)?;
-        let answer = Proposal { spi: spi_in.0.to_be_bytes().to_vec(), ..self.choice.answer };
-        let mut payloads = vec![
-            Payload::Sa(Sa { proposals: vec![answer] }),
-            Payload::TsI(self.reply_ts.0),
-            Payload::TsR(self.reply_ts.1),
-        ];
-        if child.mode == Mode::Transport {
-            payloads.push(transport_mode());
+    /// Whether any child has received packets since this was asked last: the peer is there.
+    pub fn have_received(&mut self, env: &mut Env<'_>, core: &Core) -> bool {
+        let mut received = false;
+        for child in &mut self.list {
+            let key = SaKey { destination: core.path.local(), spi: child.spi_in };
+            if let Ok(usage) = env.sad.query(&key) {
+                received |= usage.packets > child.seen;
+                child.seen = usage.packets;
+            }
         }
-        Ok((child, payloads))
+        received
     }
 }
 
-/// Judges a peer's request for a child: its selectors against the policies that are the peer's, its proposals against ours.
-///
-/// # Errors
-/// TS_UNACCEPTABLE, NO_PROPOSAL_CHOSEN or INVALID_SYNTAX.
-pub fn judge(env: &Env<'_>, core: &Core, parts: &Parts, offers: &[Offer]) -> Result<Accepted, Error> {
-    let mode = match parts.has(NotifyType::USE_TRANSPORT_MODE) {
-        true => Mode::Transport,
-        false => Mode::Tunnel,
-    };
-    let (theirs, ours) = (parts.ts_i()?, parts.ts_r()?);
-    let substitute = mode == Mode::Transport;
-    let local = as_seen(ours, substitute && core.path.nat.local, core.path.local());
-    let remote = as_seen(theirs, substitute && core.path.nat.remote, core.path.remote());
-    let (policy, selector) = env
-        .policies
-        .between(core.path.local(), core.path.remote())
-        .filter(|policy| policy.template.mode == mode)
-        .find_map(|policy| Some((policy.clone(), policy.selector.narrow(&local, &remote)?)))
-        .ok_or_else(|| {
-            let (ts_r, ts_i) = (shown(&local), shown(&remote));
-            refusal(format!("no {mode:?} policy covers {ts_r} <=> {ts_i}"))
-        })?;
-    authorize(env, core)?;
-    refuse_anothers(env, core, theirs)?;
-    let sent = parts.optional_ke()?.map(|ke| ke.method);
-    let choice = proposal::choose_esp(offers, parts.sa()?, sent).ok_or_else(|| {
-        Error::incompatible(NotifyType::NO_PROPOSAL_CHOSEN, "none of the peer's ESP proposals is acceptable")
-    })?;
-    let (local_reply, remote_reply) = selector.ts();
-    let reply_ts = (
-        as_asked(theirs, remote_reply, &remote, theirs != &remote),
-        as_asked(ours, local_reply, &local, ours != &local),
-    );
-    Ok(Accepted { policy, selector, choice, reply_ts })
-}
-
-/// A peer may key only what its credential is listed for (RFC 4301 §4.4.3): TS_UNACCEPTABLE otherwise.
-fn authorize(env: &Env<'_>, core: &Core) -> Result<(), Error> {
-    let remote = core.path.remote();
-    let allowed = core.credential.as_ref().is_some_and(|credential| env.peers.authorizes(credential, remote));
-    let who = || core.remote_id.as_ref().map_or_else(|| "the peer".to_owned(), ToString::to_string);
-    allowed.then_some(()).ok_or_else(|| {
-        refusal(format!("the key that authenticated {} is not the one listed for {remote}", who()))
-    })
-}
-
-/// A peer that names an address for which we have a policy and it has not the key wants to key another's policy. Behind a NAT
-/// its own address would stand for the one it names, and it would get an SA that is not what it asked for: it gets none.
-fn refuse_anothers(env: &Env<'_>, core: &Core, theirs: &Ts) -> Result<(), Error> {
-    let anothers = ip_selectors(theirs).filter(|ip| is_single(ip)).map(|ip| ip.start).find(|named| {
-        *named != core.path.remote()
-            && env.policies.between(core.path.local(), *named).next().is_some()
-            && !core.credential.as_ref().is_some_and(|used| env.peers.authorizes(used, *named))
-    });
-    anothers.map_or(Ok(()), |named| {
-        Err(refusal(format!("the peer asks for the policy of {named}, whose key it does not have")))
-    })
-}
-
-fn refusal(what: impl Into<String>) -> Error {
-    Error::incompatible(NotifyType::TS_UNACCEPTABLE, what)
-}
-
-fn transport_mode() -> Payload {
-    Payload::Notify(Notify::status(NotifyType::USE_TRANSPORT_MODE, Vec::new()))
-}
-
-fn reserve(env: &mut Env<'_>, core: &Core, template: &Template) -> Result<ChildSpi, Error> {
-    let request = SpiRequest {
-        local: core.path.local(),
-        remote: core.path.remote(),
-        mode: template.mode,
-        reqid: template.reqid,
-    };
-    env.sad.reserve_spi(&request).map_err(|error| {
-        Error::incompatible(NotifyType::NO_PROPOSAL_CHOSEN, format!("the kernel gives no SPI: {error}"))
-    })
-}
-
-fn spi_of(octets: &[u8]) -> Result<ChildSpi, Error> {
-    let spi = <[u8; 4]>::try_from(octets).map(u32::from_be_bytes).unwrap_or_default();
-    // 0 to 255 are reserved (RFC 4303 §2.1).
-    if spi < 256 { Err(Error::malformed("the peer's SPI is not one of ESP")) } else { Ok(ChildSpi(spi)) }
-}
-
-fn shown(ts: &Ts) -> String {
-    ip_selectors(ts).map(|ip| format!("{}-{}", ip.start, ip.end)).collect::<Vec<_>>().join(",")
-}
-
-/// Transport mode behind a NAT (RFC 7296 §2.23.1): the side's single addresses stand for the address its packets have here.
-fn as_seen(ts: &Ts, substitute: bool, seen: IpAddr) -> Ts {
-    let replaced = |selector: &TrafficSelector| match selector {
-        TrafficSelector::Ip(ip) if substitute && is_single(ip) && ip.start.is_ipv4() == seen.is_ipv4() => {
-            TrafficSelector::Ip(IpSelector { start: seen, end: seen, ..*ip })
-        }
-        other => other.clone(),
-    };
-    Ts { selectors: ts.selectors.iter().map(replaced).collect() }
-}
-
-fn is_single(ip: &IpSelector) -> bool {
-    ip.start == ip.end
-}
-
-/// The answer's selector, an address that was substituted put back as the peer wrote it (RFC 7296 §2.23.1).
-fn as_asked(asked: &Ts, narrowed: IpSelector, seen: &Ts, substituted: bool) -> Ts {
-    let original = ip_selectors(asked)
-        .zip(ip_selectors(seen))
-        .find(|(_, seen)| {
-            substituted && is_single(&narrowed) && seen.start == narrowed.start && is_single(seen)
-        })
-        .map(|(asked, _)| IpSelector { start: asked.start, end: asked.end, ..narrowed });
-    Ts { selectors: vec![TrafficSelector::Ip(original.unwrap_or(narrowed))] }
-}
-
-/// Which end of the exchange we are: it decides which keys are ours.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Initiator,
-    Responder,
-}
-
-/// Both directions of a child, ready for the kernel.
-struct Halves<'a> {
-    selector: Selector,
-    template: &'a Template,
-    policy: PolicyIndex,
-    spi_in: ChildSpi,
-    spi_out: ChildSpi,
-    suite: EspSuite,
-}
-
-impl Halves<'_> {
-    fn install(&self, env: &mut Env<'_>, core: &Core, keys: ChildKeys, side: Side) -> Result<Child, Error> {
-        let (own, theirs) = match side {
-            Side::Initiator => (keys.initiator, keys.responder),
-            Side::Responder => (keys.responder, keys.initiator),
-        };
-        let encap = core.path.esp_encap();
-        let spec = |direction, spi, keys| SaSpec {
-            direction,
-            spi,
-            local: core.path.local(),
-            remote: core.path.remote(),
-            mode: self.template.mode,
-            reqid: self.template.reqid,
-            selector: self.selector,
-            suite: self.suite,
-            keys,
-            encap,
-            replay_window: core.peer.child.replay_window,
-            lifetimes: lifetimes(core.peer.child.lifetime, self.suite.esn),
-        };
-        let (inbound, outbound) =
-            (spec(Direction::In, self.spi_in, theirs), spec(Direction::Out, self.spi_out, own));
-        env.sad.add_pair(&inbound, &outbound).map_err(|error| {
-            let _ = env.sad.remove(&inbound.key());
-            Error::incompatible(NotifyType::NO_PROPOSAL_CHOSEN, format!("the kernel refuses the SA: {error}"))
-        })?;
-        Ok(Child {
-            id: env.child_id(),
-            policy: self.policy,
-            selector: self.selector,
-            mode: self.template.mode,
-            reqid: self.template.reqid,
-            spi_in: self.spi_in,
-            spi_out: self.spi_out,
-            suite: self.suite,
-            encap: encap.is_some(),
-            since: env.now,
-        })
-    }
-}
-
-/// The kernel's limits: packets where the sequence number is short, and time as a backstop at one and a half lifetimes.
-fn lifetimes(lifetime: Duration, esn: bool) -> Lifetimes {
-    Lifetimes {
-        soft_packets: (!esn).then_some(SOFT_PACKETS),
-        hard_packets: (!esn).then_some(HARD_PACKETS),
-        hard_seconds: Some((lifetime + lifetime / 2).as_secs()),
-        ..Lifetimes::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ts(address: &str) -> Ts {
-        Ts { selectors: vec![TrafficSelector::Ip(IpSelector::host(address.parse().unwrap()))] }
-    }
-
-    #[test]
-    fn substitution_touches_single_addresses_only_and_is_undone_in_the_answer() {
-        let asked = ts("10.0.0.1");
-        let seen = as_seen(&asked, true, "198.51.100.1".parse().unwrap());
-        assert_eq!(seen, ts("198.51.100.1"));
-        let narrowed = IpSelector::host("198.51.100.1".parse().unwrap());
-        assert_eq!(as_asked(&asked, narrowed, &seen, true), asked);
-        assert_eq!(as_asked(&asked, narrowed, &seen, false), seen);
-        let range = Ts {
-            selectors: vec![TrafficSelector::Ip(IpSelector::all_between(
-                "10.0.0.0".parse().unwrap(),
-                "10.0.0.255".parse().unwrap(),
-            ))],
-        };
-        assert_eq!(as_seen(&range, true, "198.51.100.1".parse().unwrap()), range);
-        assert_eq!(as_seen(&asked, true, "2001:db8::1".parse().unwrap()), asked);
-    }
-
-    #[test]
-    fn an_spi_that_is_reserved_or_of_another_length_is_refused() {
-        assert!(spi_of(&[0, 0, 0, 255]).is_err());
-        assert!(spi_of(&[1, 2, 3]).is_err());
-        assert_eq!(spi_of(&[0, 0, 1, 0]), Ok(ChildSpi(256)));
-    }
-
-    #[test]
-    fn packet_limits_are_for_short_sequence_numbers() {
-        assert_eq!(lifetimes(Duration::from_secs(100), true).hard_packets, None);
-        let short = lifetimes(Duration::from_secs(100), false);
-        assert_eq!((short.soft_packets, short.hard_seconds), (Some(SOFT_PACKETS), Some(150)));
-    }
+/// The stage of a child that the peer's rekey makes.
+#[must_use]
+pub fn half(now: Instant, outbound: SaSpec) -> Stage {
+    Stage::Half { outbound: Box::new(outbound), until: now + HALF_LIFE }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::crypto::keymat::SaKeys;
-use crate::crypto::provider::{Prf, Protection};
+use crate::crypto::provider::{Fault, Prf, Protection, Provider};
 use crate::crypto::suite::IkeSuite;
 use crate::ids::{IkeSpi, Role, SaId};
 use crate::ike_sa::children::Children;
@@ -11,15 +11,17 @@ use crate::ike_sa::env::Env;
 use crate::ike_sa::path::Path;
 use crate::ike_sa::task::Tasks;
 use crate::ike_sa::window::Window;
+use crate::message::fragment::{self, Reassembly};
 use crate::message::parts::Parts;
-use crate::message::protect::{self, Unopened};
+use crate::message::protect;
 use crate::output::{Event, Flow, What};
 use crate::policy::identity::Identity;
 use crate::policy::peer::{LocalId, SharedPeer};
 use crate::policy::peer_db::Credential;
+use crate::secret::Secret;
 use crate::time::Instant;
-use crate::wire::registry::ExchangeType;
-use crate::wire::{Flags, Header, Payload, Sealed};
+use crate::wire::registry::{ExchangeType, NotifyType, PrfId};
+use crate::wire::{Flags, Header, Payload, Sealed, SealedKind, write_chain};
 
 /// Everything of an IKE SA but its phase: phase × window × tasks × children (ARCHITECTURE.md, decision 3).
 pub struct Common {
@@ -31,6 +33,8 @@ pub struct Common {
     pub tasks: Tasks,
     /// CHILD_SAs.
     pub children: Children,
+    /// The fragments of a message that is not complete.
+    pub reassembly: Option<Reassembly>,
 }
 
 /// The constant part.
@@ -61,6 +65,24 @@ pub struct Core {
     pub born: Instant,
     /// When the present phase began.
     pub since: Instant,
+    /// When it is to be rekeyed.
+    pub rekey_at: Instant,
+    /// When a message of the peer was verified last, or ESP came from it.
+    pub last_heard: Instant,
+    /// When it is looked at whether the peer is still there.
+    pub liveness_at: Instant,
+    /// Whether both ends put long messages in fragments (RFC 7383 §2.3).
+    pub fragmentation: bool,
+    /// The lowest of the two nonces of its handshake: it decides between SAs that cross.
+    pub lowest_nonce: Vec<u8>,
+    /// Whether a rekey made it, and not a handshake.
+    pub is_successor: bool,
+    /// Whether IKE_AUTH is to say that we have no other SA with the peer.
+    pub initial_contact: bool,
+    /// Whether its children are drained when it ends: the pair has another SA that carries the same.
+    pub graceful: bool,
+    /// The token by which the peer can say that it has lost this SA (RFC 6290).
+    pub peer_token: Option<Vec<u8>>,
     /// Messages sealed so far: the low half of the IV's number.
     sealed: u32,
 }
@@ -94,7 +116,52 @@ impl Core {
             credential: None,
             born: now,
             since: now,
+            rekey_at: Instant::MAX,
+            last_heard: now,
+            liveness_at: Instant::MAX,
+            fragmentation: false,
+            lowest_nonce: Vec::new(),
+            is_successor: false,
+            initial_contact: false,
+            graceful: false,
+            peer_token: None,
             sealed: 0,
+        }
+    }
+
+    /// What a rekey makes of `old`: other SPIs, algorithms and keys, everything else as it was (RFC 7296 §2.18).
+    #[must_use]
+    pub fn successor(
+        env: &mut Env<'_>,
+        old: &Self,
+        role: Role,
+        spis: (IkeSpi, IkeSpi),
+        suite: IkeSuite,
+        keys: SaKeys,
+    ) -> Self {
+        let mut new = Self::new(env.sa_id(), role, spis, Arc::clone(&old.peer), old.path, env.now);
+        new.suite = Some(suite);
+        new.keys = Some(keys);
+        new.local_id = old.local_id.clone();
+        new.remote_id = old.remote_id.clone();
+        new.credential = old.credential.clone();
+        new.fragmentation = old.fragmentation;
+        new.is_successor = true;
+        new.arm(env);
+        new
+    }
+
+    /// Sets the times of an SA that is established now.
+    pub fn arm(&mut self, env: &mut Env<'_>) {
+        self.rekey_at = env.now + env.rng.jitter_down(self.peer.lifetime, 10);
+        self.heard(env);
+    }
+
+    /// The peer is there: the next look is an idle time away, spread so that many pairs do not look in step.
+    pub fn heard(&mut self, env: &mut Env<'_>) {
+        self.last_heard = env.now;
+        if let Some(liveness) = self.peer.liveness {
+            self.liveness_at = env.now + env.rng.jitter_down(liveness.idle, 10);
         }
     }
 
@@ -124,6 +191,12 @@ impl Core {
         env.provider.protection(suite.encr.id, suite.encr.key_bits, suite.integ)
     }
 
+    /// Keeps the token by which the peer can say that it has lost this SA (RFC 6290 §3: 16 to 128 octets).
+    pub fn take_token(&mut self, parts: &Parts) {
+        let told = parts.notify(NotifyType::QUICK_CRASH_DETECTION).map(|notify| &notify.data);
+        self.peer_token = told.filter(|token| (16..=128).contains(&token.len())).cloned();
+    }
+
     /// The header of a message of ours.
     #[must_use]
     pub fn header(&self, exchange: ExchangeType, message_id: u32, response: bool) -> Header {
@@ -151,35 +224,46 @@ impl Core {
         payloads: &[Payload],
     ) -> Vec<Vec<u8>> {
         let header = self.header(exchange, message_id, response);
-        let Some(sealed) = self.sealed.checked_add(1) else {
-            // 2^32 messages: an IV would come again. The SA is silent, and ends by its own timers.
+        let Some((protection, keys)) = self.protection(env).zip(self.keys.as_ref()) else {
             return Vec::new();
         };
-        self.sealed = sealed;
-        let sequence = u64::from(env.config.boot_epoch) << 32 | u64::from(self.sealed);
-        let sealed = self
-            .protection(env)
-            .zip(self.keys.as_ref())
-            .map(|(protection, keys)| protect::seal(protection, &keys.outbound, &header, payloads, sequence));
-        match sealed {
-            Some(Ok(message)) => vec![message],
+        let mut text = Vec::new();
+        let first = write_chain(payloads, &mut text);
+        let (epoch, counter) = (u64::from(env.config.boot_epoch) << 32, &mut self.sealed);
+        // After 2^32 messages an IV would come again: the SA falls silent, and ends by its own timers.
+        let mut sequence = || {
+            *counter = counter.checked_add(1)?;
+            Some(epoch | u64::from(*counter))
+        };
+        let limit = env.config.fragment_limit;
+        let sealed = if self.fragmentation && fragment::is_too_long(protection, text.len(), limit) {
+            fragment::seal(protection, &keys.outbound, &header, (first, &text), limit, sequence)
+        } else {
+            let kind = SealedKind::Whole;
+            sequence().ok_or(Fault::Length).and_then(|sequence| {
+                protect::seal_octets(protection, &keys.outbound, &header, kind, first, &text, sequence)
+                    .map(|message| vec![message])
+            })
+        };
+        sealed.unwrap_or_else(|fault| {
             // Keys are made as long as their algorithm wants them: this would be a defect of the provider.
-            Some(Err(fault)) => {
-                self.say(env, What::Trouble(format!("cannot seal a message: {fault}")));
-                Vec::new()
-            }
-            None => Vec::new(),
-        }
+            self.say(env, What::Trouble(format!("cannot seal a message: {fault}")));
+            Vec::new()
+        })
     }
 
-    /// Opens a message of the peer.
+    /// Verifies and decrypts a message of the peer, or a part of one, in place; what is inside is not read yet.
     ///
     /// # Errors
-    /// [`Unopened`].
-    pub fn open(&self, env: &Env<'_>, sealed: &Sealed, datagram: &mut [u8]) -> Result<Parts, Unopened> {
-        let unkeyed = Unopened::Unverified(crate::crypto::provider::Fault::Unauthentic);
-        let (protection, keys) = self.protection(env).zip(self.keys.as_ref()).ok_or(unkeyed)?;
-        protect::open(protection, &keys.inbound, sealed, datagram)
+    /// [`Fault::Unauthentic`] if it is not the peer's.
+    pub fn open<'d>(
+        &self,
+        env: &Env<'_>,
+        sealed: &Sealed,
+        datagram: &'d mut [u8],
+    ) -> Result<&'d [u8], Fault> {
+        let (protection, keys) = self.protection(env).zip(self.keys.as_ref()).ok_or(Fault::Unauthentic)?;
+        protect::open_octets(protection, &keys.inbound, sealed, datagram)
     }
 
     /// Sends datagrams of one message on `flow`.
@@ -201,11 +285,25 @@ impl Core {
     }
 }
 
+/// The token for an SA: 32 octets only the holder of `secret` can make (RFC 6290 §5.1).
+#[must_use]
+pub fn token(provider: &dyn Provider, secret: &Secret, spis: (IkeSpi, IkeSpi)) -> Option<Vec<u8>> {
+    let prf = provider.prf(PrfId::HMAC_SHA2_256)?;
+    let made = prf.compute(secret.expose(), &[&spis.0.0.to_be_bytes(), &spis.1.0.to_be_bytes()]);
+    Some(made.expose().to_vec())
+}
+
 impl Common {
     /// A new SA without children.
     #[must_use]
     pub fn new(core: Core) -> Self {
-        Self { core, window: Window::default(), tasks: Tasks::default(), children: Children::default() }
+        Self {
+            core,
+            window: Window::default(),
+            tasks: Tasks::default(),
+            children: Children::default(),
+            reassembly: None,
+        }
     }
 
     /// Sends a sealed request and keeps it for retransmission.

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use crate::config::EndpointConfig;
 use crate::crypto::job::Job;
 use crate::crypto::provider::Provider;
-use crate::ids::{ChildId, JobId, PolicyIndex, SaId};
+use crate::ids::{ChildId, IkeSpi, JobId, PolicyIndex, SaId};
+use crate::ike_sa::IkeSa;
 use crate::output::Outbox;
 use crate::policy::peer_db::PeerDb;
 use crate::policy::sad::{Acquire, Sad};
 use crate::policy::selector::Selector;
 use crate::policy::spd::{Policy, PolicySet, Template};
 use crate::rng::Rng;
+use crate::secret::Secret;
 use crate::time::Instant;
 
 /// Arguments of every handler: time, randomness, cryptography, the kernel, configuration, and the way out.
@@ -38,6 +40,10 @@ pub struct Env<'a> {
     pub signals: &'a mut Vec<Signal>,
     /// The last child's number.
     pub children: &'a mut u64,
+    /// The last IKE SA's number.
+    pub sas: &'a mut u64,
+    /// The secret of quick crash detection's tokens.
+    pub qcd_secret: Option<&'a Secret>,
 }
 
 impl Env<'_> {
@@ -46,6 +52,17 @@ impl Env<'_> {
         let id = self.out.job(job);
         self.jobs.insert(id, sa);
         id
+    }
+
+    /// A number no IKE SA had before.
+    pub fn sa_id(&mut self) -> SaId {
+        *self.sas += 1;
+        SaId(*self.sas)
+    }
+
+    /// An SPI of ours for a new IKE SA. That one of 2^64 is in use already is not to be feared.
+    pub fn ike_spi(&mut self) -> IkeSpi {
+        IkeSpi(self.rng.u64().max(1))
     }
 
     /// A number no child had before.
@@ -77,14 +94,29 @@ impl Wanted {
 }
 
 /// What an IKE SA tells its endpoint; the endpoint keeps the pairs.
-#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Signal {
     /// The SA is authenticated.
     Established,
     /// The handshake ended without an SA.
     HandshakeFailed(String),
+    /// The peer says that it has no other SA with us.
+    InitialContact,
     /// The SA ended.
-    Down(String),
+    Down {
+        /// Why.
+        cause: String,
+        /// Whether the pair is to be set up anew: nobody wanted this end.
+        fault: bool,
+    },
+    /// The SA was rekeyed, and this one is its successor; it takes the children over if `inherits`.
+    Successor {
+        /// The new SA.
+        sa: Box<IkeSa>,
+        /// Whether the children are its.
+        inherits: bool,
+    },
+    /// The children go to this SA, which is known already.
+    HandOver(SaId),
     /// A child is installed for this policy.
     ChildUp(PolicyIndex),
     /// A child could not be made.

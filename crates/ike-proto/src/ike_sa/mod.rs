@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Handshake --authenticated--> Established --we delete--> Closing --answered, or too late--> Closed
+//!     |                             |--the peer rekeyed it--> Superseded --deleted--> Lingering, or Closing
 //!     |                             |--the peer deletes, or does not answer--> Lingering --later--> Closed
 //!     |--refused by us--> Lingering (repeats its last answer)
 //!     '--given up--> Closed
@@ -11,26 +12,29 @@ pub mod children;
 pub mod core;
 pub mod env;
 pub mod handshake;
+pub mod negotiate;
 pub mod path;
 pub mod task;
 pub mod window;
 
+use self::children::Due;
 use self::core::{Common, Core};
 use self::env::{Env, Signal, Wanted};
 use self::handshake::init::Received;
 use self::handshake::{Handshake, Step};
-use self::task::delete;
+use self::task::{After, delete};
 use self::window::{Expired, Inbound};
 use crate::crypto::job::JobDone;
 use crate::crypto::provider::Fault;
 use crate::error::Error;
 use crate::ids::{ChildSpi, JobId, Role};
+use crate::message::fragment;
 use crate::message::parts::Parts;
-use crate::message::protect::Unopened;
 use crate::output::{Flow, What};
-use crate::time::Instant;
-use crate::wire::registry::ExchangeType;
-use crate::wire::{Header, Located, Sealed, SealedKind, locate};
+use crate::secret::same;
+use crate::time::{Duration, Instant};
+use crate::wire::registry::{ExchangeType, NotifyType, PayloadType, ProtocolId};
+use crate::wire::{Header, Located, Sealed, SealedKind, locate, read_chain};
 
 /// How far an IKE SA is.
 enum Phase {
@@ -38,6 +42,8 @@ enum Phase {
     Handshake { state: Box<Handshake>, until: Instant },
     /// Both ends are authenticated.
     Established,
+    /// It has a successor; if the peer has not deleted it at `until`, we do.
+    Superseded { until: Instant },
     /// We delete it; at `until` it is gone, answered or not.
     Closing { asked: bool, until: Instant },
     /// It is gone; until then its last answer is repeated to who asks again.
@@ -46,11 +52,19 @@ enum Phase {
     Closed,
 }
 
+/// An SA that the peer was to delete after a rekey is deleted by us after this.
+const OVERDUE: Duration = Duration::from_secs(20);
+
+/// A hint that nobody authenticated is followed once in this time.
+const HINTS: Duration = Duration::from_secs(10);
+
 /// One IKE SA.
 pub struct IkeSa {
     /// All but the phase.
     pub common: Common,
     phase: Phase,
+    /// When a hint was followed last.
+    hinted_at: Instant,
 }
 
 impl IkeSa {
@@ -59,7 +73,11 @@ impl IkeSa {
     pub fn initiate(env: &mut Env<'_>, core: Core, wanted: Option<Wanted>) -> Option<Self> {
         let state = handshake::init::initiate(env, &core, wanted)?;
         let until = env.now + env.config.handshake_lifetime;
-        Some(Self { common: Common::new(core), phase: Phase::Handshake { state: Box::new(state), until } })
+        Some(Self {
+            common: Common::new(core),
+            phase: Phase::Handshake { state: Box::new(state), until },
+            hinted_at: Instant::ZERO,
+        })
     }
 
     /// Takes a first request into work.
@@ -73,7 +91,13 @@ impl IkeSa {
         let mut common = Common::new(core);
         let state = handshake::init::respond(env, &mut common, request, received);
         let until = env.now + env.config.handshake_lifetime;
-        Self { common, phase: Phase::Handshake { state: Box::new(state), until } }
+        Self { common, phase: Phase::Handshake { state: Box::new(state), until }, hinted_at: Instant::ZERO }
+    }
+
+    /// An SA that a rekey made.
+    #[must_use]
+    pub fn established(core: Core) -> Self {
+        Self { common: Common::new(core), phase: Phase::Established, hinted_at: Instant::ZERO }
     }
 
     /// Whether both ends are authenticated and it is not being deleted.
@@ -86,6 +110,28 @@ impl IkeSa {
     #[must_use]
     pub const fn is_handshaking(&self) -> bool {
         matches!(self.phase, Phase::Handshake { .. })
+    }
+
+    /// Whether it is in a handshake that we began.
+    #[must_use]
+    pub fn is_initiating(&self) -> bool {
+        self.is_handshaking() && self.common.core.role == Role::Initiator
+    }
+
+    /// Ends our own handshake if its IKE_AUTH is not out yet; what it was for comes back.
+    pub fn step_back(&mut self, env: &mut Env<'_>) -> Option<Wanted> {
+        let (state, _) = self.take_handshake(Handshake::is_before_auth)?;
+        self.common.core.say(env, What::Note("stepping back: the pair has an SA".to_owned()));
+        state.into_wanted(env, &self.common)
+    }
+
+    /// Ends the SA without a word: the peer does not have it any more.
+    pub fn forget(&mut self, env: &mut Env<'_>, cause: &str) {
+        if self.is_established() {
+            self.common.core.graceful = false;
+            self.tear_down(env, cause, false);
+            self.phase = Phase::Closed;
+        }
     }
 
     /// Whether nothing is left of it.
@@ -106,6 +152,7 @@ impl IkeSa {
         match self.phase {
             Phase::Handshake { .. } => "handshake",
             Phase::Established => "established",
+            Phase::Superseded { .. } => "rekeyed",
             Phase::Closing { .. } => "deleting",
             Phase::Lingering { .. } => "deleted",
             Phase::Closed => "closed",
@@ -143,6 +190,7 @@ impl IkeSa {
         match self.phase {
             Phase::Handshake { .. } => self.fail(env, cause.to_owned(), None),
             Phase::Established => self.close(env, cause),
+            Phase::Superseded { .. } => self.retire(env),
             Phase::Closing { .. } | Phase::Lingering { .. } | Phase::Closed => {}
         }
     }
@@ -160,14 +208,41 @@ impl IkeSa {
         }
     }
 
+    /// Removes a child that the kernel has lost, tells the peer, and makes another in its place if a policy wants it.
+    pub fn replace_child(&mut self, env: &mut Env<'_>, spi_in: ChildSpi, cause: &str) {
+        let policy =
+            self.common.children.by_spi_in(spi_in).filter(|child| child.serves()).map(|child| child.policy);
+        self.delete_child(env, spi_in, cause);
+        if let Some(policy) = policy.and_then(|index| env.policies.get(index))
+            && !self.common.children.serve(policy.index)
+        {
+            self.create_child(env, Wanted::by(policy, None));
+        }
+    }
+
+    /// Takes over what was its predecessor's.
+    pub fn inherit(&mut self, env: &mut Env<'_>, children: Vec<children::Child>, tasks: task::Tasks) {
+        self.common.children.inherit(env.now, children);
+        self.common.tasks.inherit(tasks);
+        if self.is_established() {
+            self.common.advance(env);
+        }
+    }
+
     /// When [`IkeSa::handle_timeout`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let phase = match self.phase {
-            Phase::Handshake { until, .. } | Phase::Closing { until, .. } | Phase::Lingering { until } => {
-                Some(until)
+            Phase::Handshake { until, .. }
+            | Phase::Superseded { until }
+            | Phase::Closing { until, .. }
+            | Phase::Lingering { until } => Some(until),
+            Phase::Established => {
+                let core = &self.common.core;
+                let children = self.common.children.deadline().unwrap_or(Instant::MAX);
+                Some(core.rekey_at.min(core.liveness_at).min(children))
             }
-            Phase::Established | Phase::Closed => None,
+            Phase::Closed => None,
         };
         let window = if self.is_lingering() { None } else { self.common.window.deadline() };
         phase.into_iter().chain(window).min()
@@ -182,10 +257,16 @@ impl IkeSa {
                 return;
             }
             Phase::Lingering { until } | Phase::Closing { until, .. } if until <= env.now => {
+                self.common.children.remove(env, &self.common.core, "gone", |_| true);
                 self.phase = Phase::Closed;
                 return;
             }
+            Phase::Superseded { until } if until <= env.now => {
+                self.retire(env);
+                return;
+            }
             Phase::Lingering { .. } | Phase::Closed => return,
+            Phase::Established => self.look_after(env),
             _ => {}
         }
         match self.common.window.handle_timeout(env.now, &env.config.retransmission, env.rng) {
@@ -201,10 +282,52 @@ impl IkeSa {
                 let cause = format!("no answer to {}{hint}", exchange.unwrap_or_default());
                 match self.phase {
                     Phase::Established => self.end(env, &cause, None),
-                    Phase::Closing { .. } => self.phase = Phase::Closed,
+                    Phase::Superseded { .. } | Phase::Closing { .. } => self.finish(env),
                     _ => self.fail(env, cause, None),
                 }
             }
+        }
+    }
+
+    /// Times of an established SA: its rekey, its children, and whether the peer is there.
+    fn look_after(&mut self, env: &mut Env<'_>) {
+        let common = &mut self.common;
+        for due in common.children.handle_timeout(env, &common.core) {
+            match due {
+                Due::Rekey(child) => common.tasks.rekey_child(child),
+                Due::Delete(child) => common.tasks.retire_child(child),
+            }
+        }
+        if common.core.rekey_at <= env.now {
+            // Asked once; if it comes to nothing, it is asked again.
+            common.core.rekey_at = env.now + OVERDUE;
+            common.tasks.rekey_ike();
+        }
+        if common.core.liveness_at <= env.now {
+            let received = common.children.have_received(env, &common.core);
+            common.core.heard(env);
+            if !received {
+                common.tasks.check_liveness();
+            }
+        }
+        common.advance(env);
+    }
+
+    /// A limit of the kernel came near: the child is rekeyed now.
+    pub fn rekey_child(&mut self, env: &mut Env<'_>, spi_in: ChildSpi) {
+        let found =
+            self.common.children.by_spi_in(spi_in).filter(|child| child.serves()).map(|child| child.id);
+        if let Some(child) = found.filter(|_| self.is_established()) {
+            self.common.tasks.rekey_child(child);
+            self.common.advance(env);
+        }
+    }
+
+    /// Asks whether the peer is there, because something hints that it is not.
+    pub fn check_liveness(&mut self, env: &mut Env<'_>) {
+        if self.is_established() {
+            self.common.tasks.check_liveness();
+            self.common.advance(env);
         }
     }
 
@@ -223,7 +346,19 @@ impl IkeSa {
             let step = state.handle_job(env, &mut self.common, done);
             self.take_step(env, step, until);
         } else if self.is_established() && self.common.tasks.awaits(job) {
-            self.common.handle_task_job(env, job, done);
+            let after = self.common.handle_task_job(env, job, done);
+            self.follow(env, after);
+        }
+    }
+
+    /// What an exchange means for the phase.
+    fn follow(&mut self, env: &mut Env<'_>, after: After) {
+        match after {
+            After::GoOn => {}
+            After::End(cause) => self.end(env, &cause, Some(env.now + env.config.linger)),
+            After::Retire => self.retire(env),
+            After::Yield => self.phase = Phase::Superseded { until: env.now + OVERDUE },
+            After::Gone => self.depart(env, Phase::Lingering { until: env.now + env.config.linger }),
         }
     }
 
@@ -270,6 +405,10 @@ impl IkeSa {
     /// In clear, only the response of IKE_SA_INIT means anything.
     fn handle_plain(&mut self, env: &mut Env<'_>, received: &Received<'_>) {
         let header = received.header;
+        if self.is_established() {
+            self.handle_hint(env, received.parts);
+            return;
+        }
         let awaited = header.flags.is_response()
             && !header.flags.is_initiator()
             && header.exchange == ExchangeType::IKE_SA_INIT
@@ -278,52 +417,125 @@ impl IkeSa {
             self.common.core.say(env, What::Note(format!("{} in clear dropped", header.exchange)));
             return;
         }
-        if let Some((state, until)) = self.take_handshake(|state| matches!(state, Handshake::InitSent(_))) {
+        let awaits = |state: &Handshake| matches!(state, Handshake::InitSent(_) | Handshake::Starting(_));
+        if let Some((state, until)) = self.take_handshake(awaits) {
             let state = match state {
                 Handshake::InitSent(state) => state.handle(env, &mut self.common, received),
+                Handshake::Starting(state) => state.handle(env, &mut self.common, received),
                 other => other,
             };
             self.phase = Phase::Handshake { state: Box::new(state), until };
         }
     }
 
+    /// Nobody has authenticated a message in clear: it is a hint that the peer has lost the SA, and a proof only with the
+    /// token that the peer gave us under protection (RFC 6290 §4.5).
+    fn handle_hint(&mut self, env: &mut Env<'_>, parts: &Parts) {
+        let told = parts.notify(NotifyType::QUICK_CRASH_DETECTION).map(|notify| notify.data.as_slice());
+        let proved =
+            told.zip(self.common.core.peer_token.as_deref()).is_some_and(|(told, kept)| same(told, kept));
+        if proved {
+            self.end(env, "the peer has lost it (quick crash detection)", None);
+        } else if parts.has(NotifyType::INVALID_IKE_SPI) && self.hinted_at + HINTS <= env.now {
+            self.hinted_at = env.now;
+            self.check_liveness(env);
+        }
+    }
+
     fn handle_sealed(&mut self, env: &mut Env<'_>, flow: Flow, sealed: &Sealed, datagram: &mut [u8]) {
         let header = &sealed.header;
         let from_initiator = self.common.core.role == Role::Responder;
-        if header.flags.is_initiator() != from_initiator || sealed.kind != SealedKind::Whole {
+        if header.flags.is_initiator() != from_initiator {
             return;
         }
-        let opened = match self.common.core.open(env, sealed, datagram) {
-            Err(Unopened::Unverified(fault)) => {
+        let text = match self.common.core.open(env, sealed, datagram) {
+            Ok(text) => text,
+            Err(fault) => {
                 self.common.core.say(env, What::Note(format!("{} dropped: {fault}", header.exchange)));
                 return;
             }
-            Ok(parts) => Ok(parts),
-            Err(Unopened::Malformed(error)) => Err(error),
         };
-        if header.flags.is_response() {
-            if self.common.window.awaits(header.message_id, header.exchange) {
-                self.handle_response(env, opened);
-            }
+        let response = header.flags.is_response();
+        if !self.awaits(env, flow, sealed) {
             return;
         }
+        let Some((first, text)) = self.complete(sealed, text) else { return };
+        if self.is_established() {
+            self.common.core.heard(env);
+            self.follow_port(env, flow);
+        }
+        let opened = read_chain(first, &text).map(Parts).map_err(Error::from);
+        if response {
+            self.handle_response(env, opened);
+        } else {
+            self.handle_request(env, flow, header.exchange, opened);
+        }
+    }
+
+    /// The peer's port has changed: a NAT in front of it has made a new mapping. IKE and ESP follow together, on a fresh and
+    /// verified message only, and not when it is we who are behind a NAT (RFC 7296 §2.23).
+    fn follow_port(&mut self, env: &mut Env<'_>, flow: Flow) {
+        let path = &mut self.common.core.path;
+        let same_hosts =
+            (flow.local, flow.remote.ip(), flow.natt) == (path.flow.local, path.remote(), path.flow.natt);
+        if !same_hosts || flow.remote == path.flow.remote || path.nat.local || !path.nat.remote {
+            return;
+        }
+        path.flow = flow;
+        let core = &self.common.core;
+        core.say(env, What::Note(format!("the peer's port is {} now", flow.remote.port())));
+        self.common.children.follow_port(env, core);
+    }
+
+    /// Whether a verified message is the one that is awaited; a repeated request gets its answer again.
+    fn awaits(&self, env: &mut Env<'_>, flow: Flow, sealed: &Sealed) -> bool {
+        let header = &sealed.header;
+        if header.flags.is_response() {
+            return self.common.window.awaits(header.message_id, header.exchange);
+        }
         match self.common.window.classify(header.message_id) {
-            Inbound::New => self.handle_request(env, flow, header.exchange, opened),
-            Inbound::Answered(packets) => Core::transmit(env, flow, packets),
-            Inbound::InProgress | Inbound::Outside => {}
+            Inbound::New => true,
+            Inbound::Answered(packets) => {
+                // RFC 7383 §2.6.1: of a fragmented request that comes again, only the first fragment is answered.
+                if !matches!(sealed.kind, SealedKind::Fragment { number, .. } if number != 1) {
+                    Core::transmit(env, flow, packets);
+                }
+                false
+            }
+            Inbound::InProgress | Inbound::Outside => false,
+        }
+    }
+
+    /// The whole message, if it is or has become whole.
+    fn complete(&mut self, sealed: &Sealed, text: &[u8]) -> Option<(PayloadType, Vec<u8>)> {
+        match sealed.kind {
+            SealedKind::Whole => Some((sealed.first, text.to_vec())),
+            SealedKind::Fragment { number, total } if self.common.core.fragmentation => fragment::add(
+                &mut self.common.reassembly,
+                &sealed.header,
+                (number, total),
+                sealed.first,
+                text,
+            ),
+            SealedKind::Fragment { .. } => None,
         }
     }
 
     fn handle_response(&mut self, env: &mut Env<'_>, opened: Result<Parts, Error>) {
         match (&self.phase, opened) {
             (Phase::Handshake { .. }, opened) => self.handle_auth_response(env, opened),
-            (Phase::Established, Ok(parts)) => self.common.handle_response(env, &parts),
+            (Phase::Established, Ok(parts)) => {
+                let after = self.common.handle_response(env, &parts);
+                self.follow(env, after);
+            }
+            // Asked before the rekey, answered after it.
+            (Phase::Superseded { .. }, _) => self.common.window.acknowledge(env.now),
             // RFC 7296 §2.21.3: a peer that seals what cannot be read has a defect that does not go away.
             (Phase::Established, Err(error)) => self.close(env, &error.to_string()),
-            (Phase::Closing { asked: true, .. }, _) => self.phase = Phase::Closed,
+            (Phase::Closing { asked: true, .. }, _) => self.finish(env),
             (Phase::Closing { asked: false, until }, _) => {
                 let until = *until;
-                self.common.window.acknowledge();
+                self.common.window.acknowledge(env.now);
                 delete::request_sa(env, &mut self.common);
                 self.phase = Phase::Closing { asked: true, until };
             }
@@ -339,7 +551,7 @@ impl IkeSa {
         let step = match (state, opened) {
             (Handshake::AuthSent(state), Ok(parts)) => state.handle(env, &mut self.common, &parts),
             (state, Err(error)) => {
-                self.common.window.acknowledge();
+                self.common.window.acknowledge(env.now);
                 let wanted = state.into_wanted(env, &self.common);
                 Step::Close(error, wanted)
             }
@@ -361,15 +573,16 @@ impl IkeSa {
             }
             Phase::Established => {
                 self.common.window.begin();
-                let ends = match opened {
+                let after = match opened {
                     Ok(parts) => self.common.handle_request(env, flow, exchange, &parts),
                     Err(error) => self.common.refuse(env, flow, exchange, &error),
                 };
-                match ends {
-                    Some(cause) => self.end(env, &cause, Some(env.now + env.config.linger)),
-                    None => self.common.advance(env),
+                self.follow(env, after);
+                if self.is_established() {
+                    self.common.advance(env);
                 }
             }
+            Phase::Superseded { .. } => self.handle_late_request(env, flow, exchange, opened),
             Phase::Closing { .. } => {
                 // Both ends may delete at once; whatever else the peer wants, there is nothing left to do it with.
                 self.common.window.begin();
@@ -380,6 +593,26 @@ impl IkeSa {
                 }
             }
             Phase::Handshake { .. } | Phase::Lingering { .. } | Phase::Closed => {}
+        }
+    }
+
+    /// A request for an SA that has a successor: the peer may delete it, and what else it wants it is to ask there.
+    fn handle_late_request(
+        &mut self,
+        env: &mut Env<'_>,
+        flow: Flow,
+        exchange: ExchangeType,
+        opened: Result<Parts, Error>,
+    ) {
+        self.common.window.begin();
+        if exchange != ExchangeType::INFORMATIONAL {
+            self.common.refuse(env, flow, exchange, &task::temporary_failure());
+            return;
+        }
+        let deletes = |parts: Parts| parts.deletes().any(|delete| delete.protocol == ProtocolId::IKE);
+        self.common.respond(env, flow, exchange, &[]);
+        if opened.is_ok_and(deletes) {
+            self.depart(env, Phase::Lingering { until: env.now + env.config.linger });
         }
     }
 
@@ -417,7 +650,8 @@ impl IkeSa {
 
     /// The SA ends without a DELETE of ours; with `linger`, its last answer is repeated until then.
     fn end(&mut self, env: &mut Env<'_>, cause: &str, linger: Option<Instant>) {
-        self.tear_down(env, cause);
+        // Without a DELETE from either end, nobody wanted this end.
+        self.tear_down(env, cause, linger.is_none());
         self.phase = match linger {
             Some(until) => Phase::Lingering { until },
             None => Phase::Closed,
@@ -426,7 +660,7 @@ impl IkeSa {
 
     /// The SA ends by a DELETE of ours, sent when our request under way is answered.
     fn close(&mut self, env: &mut Env<'_>, cause: &str) {
-        self.tear_down(env, cause);
+        self.tear_down(env, cause, false);
         let asked = !self.common.window.is_busy();
         if asked {
             delete::request_sa(env, &mut self.common);
@@ -434,15 +668,43 @@ impl IkeSa {
         self.phase = Phase::Closing { asked, until: env.now + env.config.delete_patience };
     }
 
-    fn tear_down(&mut self, env: &mut Env<'_>, cause: &str) {
+    /// Nothing is left to be done but to wait for packets under way, if children are draining.
+    fn finish(&mut self, env: &mut Env<'_>) {
+        self.phase = match self.common.children.iter().next() {
+            Some(_) => Phase::Lingering { until: env.now + children::GRACE },
+            None => Phase::Closed,
+        };
+    }
+
+    /// The SA has a successor, which has its children: it is deleted without any.
+    fn retire(&mut self, env: &mut Env<'_>) {
+        let asked = !self.common.window.is_busy();
+        if asked {
+            delete::request_sa(env, &mut self.common);
+        }
+        let until = env.now + env.config.delete_patience;
+        self.depart(env, Phase::Closing { asked, until });
+    }
+
+    fn depart(&mut self, env: &mut Env<'_>, phase: Phase) {
+        self.common.core.say(env, What::IkeSaDown { cause: "rekeyed".to_owned() });
+        self.phase = phase;
+    }
+
+    fn tear_down(&mut self, env: &mut Env<'_>, cause: &str, fault: bool) {
         for wanted in self.common.abandon_tasks(env) {
             env.signals.push(Signal::ChildFailed(wanted, cause.to_owned()));
+        }
+        if self.common.core.graceful {
+            self.common.children.drain_all(env, &self.common.core, cause);
+            self.common.core.say(env, What::IkeSaDown { cause: cause.to_owned() });
+            return;
         }
         let gone = self.common.children.remove(env, &self.common.core, cause, |_| true);
         self.common.core.say(env, What::IkeSaDown { cause: cause.to_owned() });
         for child in gone {
             env.signals.push(Signal::ChildDown(child.policy, cause.to_owned()));
         }
-        env.signals.push(Signal::Down(cause.to_owned()));
+        env.signals.push(Signal::Down { cause: cause.to_owned(), fault });
     }
 }

@@ -39,6 +39,7 @@ pub struct Outstanding {
     tries: u32,
     interval: Duration,
     due: Instant,
+    give_up_at: Instant,
 }
 
 /// What a deadline of the window led to.
@@ -64,6 +65,8 @@ pub struct Window {
     outstanding: Option<Outstanding>,
     expected: u32,
     last: Option<Last>,
+    /// Smoothed round trip of requests that were answered at their first try.
+    round_trip: Option<Duration>,
 }
 
 impl Window {
@@ -94,7 +97,7 @@ impl Window {
         settings: &Retransmission,
         rng: &mut Rng,
     ) {
-        let interval = settings.initial;
+        let interval = self.first_interval(settings);
         self.outstanding = Some(Outstanding {
             id: self.next,
             exchange,
@@ -103,8 +106,22 @@ impl Window {
             tries: 1,
             interval,
             due: now + rng.jitter_down(interval, 20),
+            give_up_at: Instant::MAX,
         });
         self.next = self.next.saturating_add(1);
+    }
+
+    /// Four round trips, as far as one is known, between half and eight times the configured interval.
+    fn first_interval(&self, settings: &Retransmission) -> Duration {
+        let (least, most) = (settings.initial / 2, settings.initial * 8);
+        self.round_trip.map_or(settings.initial, |measured| (measured * 4).clamp(least, most))
+    }
+
+    /// The outstanding request is given up at `until`, however often it was sent.
+    pub fn bound(&mut self, until: Instant) {
+        if let Some(waiting) = &mut self.outstanding {
+            waiting.give_up_at = until;
+        }
     }
 
     /// Takes back the outstanding request, whose id is used again (IKE_SA_INIT with a cookie or another group).
@@ -121,8 +138,13 @@ impl Window {
     }
 
     /// The outstanding request is answered.
-    pub fn acknowledge(&mut self) -> Option<Outstanding> {
-        self.outstanding.take()
+    pub fn acknowledge(&mut self, now: Instant) {
+        if let Some(answered) = self.outstanding.take()
+            && answered.tries == 1
+        {
+            let sample = now - answered.first_sent;
+            self.round_trip = Some(self.round_trip.map_or(sample, |before| before * 7 / 8 + sample / 8));
+        }
     }
 
     /// How a request with `id` stands.
@@ -160,15 +182,17 @@ impl Window {
     /// When [`Window::handle_timeout`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.outstanding.as_ref().map(|waiting| waiting.due)
+        self.outstanding.as_ref().map(|waiting| waiting.due.min(waiting.give_up_at))
     }
 
     /// Counts a try if one is due.
     pub fn handle_timeout(&mut self, now: Instant, settings: &Retransmission, rng: &mut Rng) -> Expired {
-        let Some(waiting) = self.outstanding.as_mut().filter(|waiting| waiting.due <= now) else {
+        let Some(waiting) =
+            self.outstanding.as_mut().filter(|waiting| waiting.due.min(waiting.give_up_at) <= now)
+        else {
             return Expired::Nothing;
         };
-        if waiting.tries >= settings.tries {
+        if waiting.tries >= settings.tries || waiting.give_up_at <= now {
             return Expired::GiveUp;
         }
         waiting.tries += 1;

@@ -1,11 +1,9 @@
 //! Sealing and opening of SK payloads (RFC 7296 §3.14, RFC 5282).
 
 use crate::crypto::provider::{Fault, Protection, ProtectionKeys};
-use crate::error::Error;
-use crate::message::parts::Parts;
 use crate::wire::encrypted::{append_padding, strip_padding};
 use crate::wire::registry::PayloadType;
-use crate::wire::{Draft, Header, Payload, Sealed, SealedKind, read_chain, write_chain};
+use crate::wire::{Draft, Header, Payload, Sealed, SealedKind, write_chain};
 
 /// Seals `payloads` into one message; `sequence` makes its IV and is never used twice with the same keys.
 ///
@@ -23,7 +21,8 @@ pub fn seal(
     seal_octets(protection, keys, header, SealedKind::Whole, first, &text, sequence)
 }
 
-/// Seals octets that are already a chain of payloads, or a part of one.
+/// Seals octets that are a chain of payloads, or a part of one; `sequence` makes the IV and is never used twice with the same
+/// keys.
 ///
 /// # Errors
 /// A [`Fault`] if the keys do not fit the algorithm.
@@ -74,27 +73,4 @@ pub fn open_octets<'a>(
     protection.open(keys, iv, associated, text, icv)?;
     // The text is the peer's; a bad pad length is its own mistake, and the message is as good as none.
     strip_padding(text).map_err(|_| Fault::Length)
-}
-
-/// Opens a located whole message and reads what is inside.
-///
-/// # Errors
-/// `Err(Ok(fault))` if the message is not authentic, `Err(Err(error))` if it is and cannot be read.
-pub fn open(
-    protection: &dyn Protection,
-    keys: &ProtectionKeys,
-    sealed: &Sealed,
-    datagram: &mut [u8],
-) -> Result<Parts, Unopened> {
-    let text = open_octets(protection, keys, sealed, datagram).map_err(Unopened::Unverified)?;
-    read_chain(sealed.first, text).map(Parts).map_err(|error| Unopened::Malformed(error.into()))
-}
-
-/// Why a sealed message gave no payloads.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Unopened {
-    /// It is not verified: whoever sent it does not have the keys.
-    Unverified(Fault),
-    /// The peer sealed it, and what is inside cannot be read.
-    Malformed(Error),
 }

@@ -65,6 +65,8 @@ pub struct PeerConfig {
     pub lifetime: Duration,
     /// Liveness checks; `None` leaves them out.
     pub liveness: Option<Liveness>,
+    /// Long messages go in fragments, if the peer takes them (RFC 7383).
+    pub fragmentation: bool,
     /// Its UDP port for IKE, if it is not the usual one.
     pub port: Option<u16>,
     /// How its children are keyed.
@@ -84,6 +86,7 @@ impl PeerConfig {
             passive: false,
             lifetime: Duration::from_secs(24 * 3600),
             liveness: Some(Liveness { idle: Duration::from_secs(20), patience: Duration::from_secs(25) }),
+            fragmentation: true,
             port: None,
             child: ChildConfig {
                 offers: Offer::esp_defaults(),

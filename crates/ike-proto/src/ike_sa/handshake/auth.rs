@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::crypto::keymat::{AuthKeys, Nonces};
 use crate::error::Error;
-use crate::ike_sa::children::{self, Keyed, Plan};
-use crate::ike_sa::core::Common;
+use crate::ike_sa::core::{self, Common, Core};
 use crate::ike_sa::env::{Env, Signal, Wanted};
 use crate::ike_sa::handshake::verify::Signed;
 use crate::ike_sa::handshake::{Handshake, Step};
+use crate::ike_sa::negotiate::{self, Install, Keyed, Plan};
 use crate::message::parts::Parts;
 use crate::output::{Flow, What};
 use crate::policy::identity::Identity;
@@ -58,6 +58,10 @@ impl AuthSent {
             payloads.push(Payload::IdR(only.payload()));
         }
         payloads.push(Payload::Auth(auth));
+        if core.initial_contact {
+            payloads.push(Payload::Notify(Notify::status(NotifyType::INITIAL_CONTACT, Vec::new())));
+        }
+        payloads.extend(crash_token(env, core));
         let plan = match wanted.map(|wanted| Plan::reserve(env, core, wanted, first_child_offers(common))) {
             None => None,
             Some(Ok(plan)) => Some(plan),
@@ -77,7 +81,7 @@ impl AuthSent {
 
     /// The response, its protection verified.
     pub fn handle(self, env: &mut Env<'_>, common: &mut Common, parts: &Parts) -> Step {
-        common.window.acknowledge();
+        common.window.acknowledge(env.now);
         let (remote_id, credential) = match self.authenticate(env, common, parts) {
             Ok(found) => found,
             Err(refused) => {
@@ -90,6 +94,7 @@ impl AuthSent {
         };
         common.core.remote_id = Some(remote_id);
         common.core.credential = Some(credential);
+        common.core.take_token(parts);
         established(env, common);
         if let Some(plan) = self.plan {
             let keyed = Keyed { nonces: &self.nonces, shared: &[] };
@@ -132,10 +137,17 @@ enum Refused {
     ByUs(Error),
 }
 
+/// Our token for this SA (RFC 6290 §3), where there is a secret to make it with.
+pub fn crash_token(env: &Env<'_>, core: &Core) -> Option<Payload> {
+    let token = core::token(env.provider, env.qcd_secret?, core.spis())?;
+    Some(Payload::Notify(Notify::status(NotifyType::QUICK_CRASH_DETECTION, token)))
+}
+
 /// Says that both ends are authenticated.
 fn established(env: &mut Env<'_>, common: &mut Common) {
     let core = &mut common.core;
     core.since = env.now;
+    core.arm(env);
     if let (Some(suite), Some(remote_id)) = (core.suite, core.remote_id.clone()) {
         let (role, flow, local_id) = (core.role, core.path.flow, core.local_id.clone());
         core.say(env, What::IkeSaUp { role, flow, local_id, remote_id, suite });
@@ -148,7 +160,8 @@ pub fn complete_child(env: &mut Env<'_>, common: &mut Common, plan: Plan, parts:
     let choice = plan.accept(parts);
     let peer_has_it = parts.error().is_none() && parts.has_sa();
     let spi_in = plan.spi_in();
-    let made = choice.and_then(|choice| plan.complete(env, &common.core, parts, &choice, keyed));
+    let made =
+        choice.and_then(|choice| plan.complete(env, &common.core, parts, &choice, keyed, Install::Both));
     match made {
         Ok(child) => common.children.add(env, &common.core, child),
         Err(error) => {
@@ -233,7 +246,12 @@ impl AuthAwaited {
         payloads.insert(0, Payload::IdR(own));
         common.core.remote_id = Some(identity);
         common.core.credential = Some(credential);
+        common.core.take_token(parts);
         established(env, common);
+        if parts.has(NotifyType::INITIAL_CONTACT) {
+            env.signals.push(Signal::InitialContact);
+        }
+        payloads.extend(crash_token(env, &common.core));
         payloads.extend(self.first_child(env, common, parts));
         Ok(payloads)
     }
@@ -245,8 +263,8 @@ impl AuthAwaited {
         }
         let keyed = Keyed { nonces: &self.nonces, shared: &[] };
         let offers = first_child_offers(common);
-        let made = children::judge(env, &common.core, parts, &offers)
-            .and_then(|accepted| accepted.install(env, &common.core, &keyed));
+        let made = negotiate::judge(env, &common.core, parts, &offers)
+            .and_then(|accepted| accepted.install(env, &common.core, &keyed, Install::Both));
         match made {
             Ok((child, payloads)) => {
                 common.children.add(env, &common.core, child);

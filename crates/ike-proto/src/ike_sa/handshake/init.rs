@@ -12,7 +12,7 @@ use crate::ike_sa::handshake::{Handshake, Step};
 use crate::ike_sa::path;
 use crate::message::parts::Parts;
 use crate::output::{Flow, What};
-use crate::policy::proposal::{self, Choice};
+use crate::policy::proposal::{self, Choice, Offer};
 use crate::secret::Secret;
 use crate::wire::registry::{ExchangeType, KeId, NotifyType, ProtocolId};
 use crate::wire::{Header, Ke, Nonce, Notify, Payload, Sa, write_chain};
@@ -38,13 +38,22 @@ pub struct Received<'a> {
 struct Attempt {
     wanted: Option<Wanted>,
     ke: KeId,
-    /// Methods that were tried, this one included: each is tried once.
-    tried: Vec<KeId>,
+    /// Its forms so far, each with a key of another method, the last one first. An answer to an older one is as good: who
+    /// asked for another method is not authenticated.
+    sent: Vec<Sent>,
     ni: Vec<u8>,
     cookie: Option<Vec<u8>>,
     cookies: u8,
     /// What an unauthenticated notify said (RFC 7296 §2.21.1: a hint, not an end).
     hint: Option<String>,
+}
+
+/// A form of the first message that was sent.
+struct Sent {
+    ke: KeId,
+    private: Secret,
+    public: Vec<u8>,
+    request: Vec<u8>,
 }
 
 /// Awaiting our key pair.
@@ -56,9 +65,6 @@ pub struct Starting {
 /// Awaiting the response of IKE_SA_INIT.
 pub struct InitSent {
     attempt: Attempt,
-    private: Secret,
-    public: Vec<u8>,
-    request: Vec<u8>,
 }
 
 /// Awaiting the shared secret.
@@ -75,7 +81,7 @@ pub struct Finishing {
 pub fn initiate(env: &mut Env<'_>, core: &Core, wanted: Option<Wanted>) -> Option<Handshake> {
     let ke = *core.peer.offers.first()?.ke.first()?;
     let ni = env.rng.octets(NONCE_LEN);
-    let attempt = Attempt { wanted, ke, tried: vec![ke], ni, cookie: None, cookies: 0, hint: None };
+    let attempt = Attempt { wanted, ke, sent: Vec::new(), ni, cookie: None, cookies: 0, hint: None };
     Some(attempt.start(env, core))
 }
 
@@ -87,7 +93,9 @@ impl Attempt {
     }
 
     /// `HDR, [N(COOKIE),] SAi1, KEi, Ni, N(NAT_DETECTION_*)`.
-    fn send(self, env: &mut Env<'_>, common: &mut Common, private: Secret, public: Vec<u8>) -> Handshake {
+    fn send(mut self, env: &mut Env<'_>, common: &mut Common, private: Secret, public: Vec<u8>) -> Handshake {
+        // An earlier form may be waiting: this one takes its place, and its message id.
+        common.window.withdraw();
         let core = &common.core;
         let mut payloads = Vec::new();
         if let Some(cookie) = &self.cookie {
@@ -100,12 +108,25 @@ impl Attempt {
         ]);
         let spis = (core.spi_i, core.spi_r);
         payloads.extend(path::nat_detection(env.provider, env.rng, spis, &core.path.flow, core.peer.encap));
+        if core.peer.fragmentation {
+            payloads.push(fragmentation_supported());
+        }
         let request = plain(&core.header(ExchangeType::IKE_SA_INIT, 0, false), &payloads);
         Core::transmit(env, core.path.flow, std::slice::from_ref(&request));
         let settings = &env.config.retransmission;
         common.window.sent(env.now, ExchangeType::IKE_SA_INIT, vec![request.clone()], settings, env.rng);
-        Handshake::InitSent(InitSent { attempt: self, private, public, request })
+        self.sent.insert(0, Sent { ke: self.ke, private, public, request });
+        Handshake::InitSent(InitSent { attempt: self })
     }
+}
+
+fn fragmentation_supported() -> Payload {
+    Payload::Notify(Notify::status(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, Vec::new()))
+}
+
+/// Whether both ends put long messages in fragments (RFC 7383 §2.3).
+fn agrees_to_fragments(core: &Core, theirs: &Parts) -> bool {
+    core.peer.fragmentation && theirs.has(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED)
 }
 
 /// A message whose payloads are in clear.
@@ -139,7 +160,19 @@ impl Starting {
     pub(super) fn into_wanted(self) -> Option<Wanted> {
         self.attempt.wanted
     }
+
+    /// A response came, to an earlier form, while the key of another method is made.
+    #[must_use]
+    pub fn handle(self, env: &mut Env<'_>, common: &mut Common, received: &Received<'_>) -> Handshake {
+        match self.attempt.judge(env, &common.core.peer.offers, received) {
+            Ok(found) => self.attempt.accept(env, common, received, found),
+            Err(_) => Handshake::Starting(self),
+        }
+    }
 }
+
+/// What an acceptable response holds: the algorithms, the responder's key and its nonce.
+type Answer = (Choice<IkeSuite>, Ke, Vec<u8>);
 
 impl InitSent {
     pub(super) fn hint(&self) -> Option<&str> {
@@ -165,8 +198,8 @@ impl InitSent {
             common.core.say(env, What::Note(format!("{} in IKE_SA_INIT, waiting on", notify.notify_type)));
             return Handshake::InitSent(self);
         }
-        match self.judge(env, &common.core, received.header, parts) {
-            Ok(found) => self.accept(env, common, received, found),
+        match self.attempt.judge(env, &common.core.peer.offers, received) {
+            Ok(found) => self.attempt.accept(env, common, received, found),
             Err(error) => {
                 self.attempt.hint = Some(error.to_string());
                 common.core.say(env, What::Note(format!("IKE_SA_INIT response ignored: {error}")));
@@ -177,45 +210,47 @@ impl InitSent {
 
     /// The same request again, the cookie in front (RFC 7296 §2.6).
     fn with_cookie(mut self, env: &mut Env<'_>, common: &mut Common, cookie: Vec<u8>) -> Handshake {
+        let attempt = &mut self.attempt;
         let fits = (1..=64).contains(&cookie.len());
-        if !fits || self.attempt.cookies >= MOST_COOKIES || self.attempt.cookie.as_ref() == Some(&cookie) {
+        if !fits
+            || attempt.cookies >= MOST_COOKIES
+            || attempt.cookie.as_ref() == Some(&cookie)
+            || attempt.sent.is_empty()
+        {
             return Handshake::InitSent(self);
         }
-        self.attempt.cookies += 1;
-        self.attempt.cookie = Some(cookie);
-        common.window.withdraw();
-        self.attempt.send(env, common, self.private, self.public)
+        attempt.cookies += 1;
+        attempt.cookie = Some(cookie);
+        let Sent { private, public, .. } = attempt.sent.remove(0);
+        self.attempt.send(env, common, private, public)
     }
 
     /// The same proposals with a key of the method the responder likes, if we offered it (RFC 7296 §1.2).
     fn with_method(mut self, env: &mut Env<'_>, common: &mut Common, ke: KeId) -> Handshake {
         let offered = common.core.peer.offers.iter().any(|offer| offer.ke.contains(&ke));
-        if !offered || self.attempt.tried.contains(&ke) {
+        let tried = self.attempt.sent.iter().any(|sent| sent.ke == ke);
+        if !offered || tried {
             self.attempt.hint = Some(format!("the peer wants key exchange method {ke}"));
             return Handshake::InitSent(self);
         }
         self.attempt.ke = ke;
-        self.attempt.tried.push(ke);
-        common.window.withdraw();
         self.attempt.start(env, &common.core)
     }
+}
 
-    fn judge(
-        &self,
-        env: &Env<'_>,
-        core: &Core,
-        header: &Header,
-        parts: &Parts,
-    ) -> Result<(Choice<IkeSuite>, Ke, Vec<u8>), Error> {
-        if header.spi_r == crate::ids::IkeSpi::ZERO {
+impl Attempt {
+    fn judge(&self, env: &Env<'_>, offers: &[Offer], received: &Received<'_>) -> Result<Answer, Error> {
+        let parts = received.parts;
+        if received.header.spi_r == crate::ids::IkeSpi::ZERO {
             return Err(Error::malformed("the responder's SPI is zero"));
         }
         let refused =
             || Error::incompatible(NotifyType::NO_PROPOSAL_CHOSEN, "the peer chose what was not offered");
-        let choice = proposal::accept_ike(&core.peer.offers, parts.sa()?).ok_or_else(refused)?;
+        let choice = proposal::accept_ike(offers, parts.sa()?).ok_or_else(refused)?;
         let ke = parts.ke()?;
         let (_, reply_len) = suite::ke_lens(ke.method).ok_or_else(refused)?;
-        if ke.method != choice.suite.ke || ke.method != self.attempt.ke || ke.data.len() != reply_len {
+        let tried = self.sent.iter().any(|sent| sent.ke == ke.method);
+        if ke.method != choice.suite.ke || !tried || ke.data.len() != reply_len {
             return Err(Error::malformed("the KE payload does not fit the chosen method"));
         }
         if env.provider.key_exchange(ke.method).is_none() {
@@ -225,28 +260,32 @@ impl InitSent {
     }
 
     fn accept(
-        self,
+        mut self,
         env: &mut Env<'_>,
         common: &mut Common,
         received: &Received<'_>,
-        (choice, ke, nr): (Choice<IkeSuite>, Ke, Vec<u8>),
+        (choice, ke, nr): Answer,
     ) -> Handshake {
-        common.window.acknowledge();
+        common.window.acknowledge(env.now);
         let core = &mut common.core;
         core.spi_r = received.header.spi_r;
         core.suite = Some(choice.suite);
+        core.fragmentation = agrees_to_fragments(core, received.parts);
         let found = path::detect(env.provider, received.parts, core.spis(), &received.flow);
         core.path.decide(found, core.peer.encap);
         if core.path.encap {
             core.path.float(env.config.natt_port);
         }
-        let job = Job::KeFinish { method: ke.method, private: self.private, reply: ke.data };
+        // `judge` has found the form this answers.
+        let place = self.sent.iter().position(|sent| sent.ke == ke.method).unwrap_or_default();
+        let Sent { private, request, .. } = self.sent.swap_remove(place);
+        let job = Job::KeFinish { method: ke.method, private, reply: ke.data };
         let job = env.job(core.id, job);
         Handshake::Finishing(Finishing {
-            wanted: self.attempt.wanted,
+            wanted: self.wanted,
             job,
-            nonces: Nonces { ni: self.attempt.ni, nr },
-            request: self.request,
+            nonces: Nonces { ni: self.ni, nr },
+            request,
             response: received.datagram.to_vec(),
         })
     }
@@ -278,6 +317,7 @@ fn derive(env: &Env<'_>, core: &mut Core, nonces: &Nonces, shared: Secret, role:
     let seed = SkeySeed::initial(prf, nonces, &[shared]);
     let keys = seed.expand(env.provider, &suite, nonces, core.spi_i, core.spi_r)?;
     let (sa, auth) = keys.split(role);
+    core.lowest_nonce = nonces.ni.as_slice().min(nonces.nr.as_slice()).to_vec();
     core.keys = Some(sa);
     Some(auth)
 }
@@ -332,6 +372,7 @@ pub fn respond(
 ) -> Handshake {
     let core = &mut common.core;
     core.suite = Some(request.choice.suite);
+    core.fragmentation = agrees_to_fragments(core, received.parts);
     // The responder's SPI was not known when the initiator made its hashes.
     let spis = (core.spi_i, crate::ids::IkeSpi::ZERO);
     let found = path::detect(env.provider, received.parts, spis, &received.flow);
@@ -375,6 +416,9 @@ impl Responding {
         ];
         let (spis, flow) = (core.spis(), core.path.flow);
         payloads.extend(path::nat_detection(env.provider, env.rng, spis, &flow, core.peer.encap));
+        if core.fragmentation {
+            payloads.push(fragmentation_supported());
+        }
         let response = plain(&core.header(ExchangeType::IKE_SA_INIT, 0, true), &payloads);
         Core::transmit(env, flow, std::slice::from_ref(&response));
         common.window.answered(vec![response.clone()]);

@@ -95,6 +95,12 @@ impl Handshake {
         }
     }
 
+    /// Whether it is ours, and its IKE_AUTH is not out yet.
+    #[must_use]
+    pub const fn is_before_auth(&self) -> bool {
+        matches!(self, Self::Starting(_) | Self::InitSent(_) | Self::Finishing(_))
+    }
+
     /// Why the attempt may have failed, from notifies that nobody authenticated.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {

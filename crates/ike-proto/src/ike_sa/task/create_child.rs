@@ -1,4 +1,4 @@
-//! CREATE_CHILD_SA for a new child, both roles (RFC 7296 §1.3.1).
+//! CREATE_CHILD_SA for a child, new or in the place of another, both roles (RFC 7296 §1.3.1).
 //!
 //! ```text
 //! initiator                                        responder
@@ -12,22 +12,19 @@
 use crate::crypto::job::{Job, JobDone};
 use crate::crypto::keymat::Nonces;
 use crate::crypto::provider::Fault;
-use crate::crypto::suite::{self, EspSuite};
+use crate::crypto::suite;
 use crate::error::Error;
-use crate::ids::{JobId, PolicyIndex};
-use crate::ike_sa::children::{self, Accepted, Keyed, Plan};
+use crate::ids::{ChildId, JobId, PolicyIndex};
 use crate::ike_sa::core::Common;
 use crate::ike_sa::env::{Env, Wanted};
-use crate::ike_sa::handshake::auth::{child_failed, complete_child};
+use crate::ike_sa::handshake::auth::child_failed;
+use crate::ike_sa::negotiate::{self, Accepted, Install, Keyed, Plan};
+use crate::ike_sa::task::{After, NONCE_LEN, collision, rekey_child, temporary_failure};
 use crate::message::parts::Parts;
 use crate::output::Flow;
-use crate::policy::proposal::Choice;
 use crate::secret::Secret;
 use crate::wire::registry::{ExchangeType, KeId, NotifyType, ProtocolId};
 use crate::wire::{Ke, Nonce, Notify, Payload};
-
-/// Octets of our nonces.
-const NONCE_LEN: usize = 32;
 
 /// A child of ours in the making.
 pub struct Creating {
@@ -35,6 +32,10 @@ pub struct Creating {
     ni: Vec<u8>,
     /// Methods that were tried: each is tried once.
     tried: Vec<KeId>,
+    /// The child in whose place it is made.
+    replaces: Option<ChildId>,
+    /// What the peer made in the same place meanwhile.
+    crossing: Option<Crossing>,
     stage: Making,
 }
 
@@ -47,20 +48,40 @@ enum Making {
     Agreeing(JobId, Parts),
 }
 
-/// Begins; without PFS the request is sent at once.
+/// A child the peer made while ours was under way.
+struct Crossing {
+    child: ChildId,
+    nonces: Nonces,
+}
+
+/// Begins a child that takes no other's place.
 pub fn start(env: &mut Env<'_>, common: &mut Common, wanted: Wanted) -> Option<Creating> {
+    begin(env, common, wanted, None)
+}
+
+/// Begins a child; without PFS the request is sent at once.
+pub fn begin(
+    env: &mut Env<'_>,
+    common: &mut Common,
+    wanted: Wanted,
+    replaces: Option<ChildId>,
+) -> Option<Creating> {
     let offers = common.core.peer.child.offers.clone();
     let pfs = offers.first().and_then(|offer| offer.ke.first().copied());
     let plan = match Plan::reserve(env, &common.core, wanted, offers) {
         Ok(plan) => plan,
         Err(refused) => {
             let (wanted, error) = *refused;
-            child_failed(env, common, Some(wanted), &error.to_string());
+            match replaces {
+                Some(old) => rekey_child::refused(env, common, old, wanted, NotifyType::TEMPORARY_FAILURE),
+                None => child_failed(env, common, Some(wanted), &error.to_string()),
+            }
             return None;
         }
     };
     let ni = env.rng.octets(NONCE_LEN);
-    let creating = Creating { plan, ni, tried: Vec::new(), stage: Making::Requested(None) };
+    let stage = Making::Requested(None);
+    let creating = Creating { plan, ni, tried: Vec::new(), replaces, crossing: None, stage };
     match pfs {
         Some(method) => Some(creating.key(env, common, method)),
         None => Some(creating.send(env, common, None)),
@@ -72,6 +93,18 @@ impl Creating {
     #[must_use]
     pub const fn policy(&self) -> PolicyIndex {
         self.plan.wanted.policy
+    }
+
+    /// The child in whose place it is made.
+    #[must_use]
+    pub const fn replaces(&self) -> Option<ChildId> {
+        self.replaces
+    }
+
+    /// Whether its request has been sent.
+    #[must_use]
+    pub const fn is_sent(&self) -> bool {
+        !matches!(self.stage, Making::Keying(..))
     }
 
     /// The job it waits for.
@@ -91,26 +124,44 @@ impl Creating {
     }
 
     fn send(mut self, env: &mut Env<'_>, common: &mut Common, own: Option<(Ke, Secret)>) -> Self {
-        let mut payloads = self.plan.payloads();
-        payloads.insert(1, Payload::Nonce(Nonce(self.ni.clone())));
+        let old = self.replaces.and_then(|old| common.children.get(old)).map(|child| child.spi_in);
+        let mut payloads = Vec::new();
+        if let Some(spi) = old {
+            let rekey = Notify::about_child(NotifyType::REKEY_SA, ProtocolId::ESP, spi);
+            payloads.push(Payload::Notify(rekey));
+        } else {
+            // What was to be replaced is gone meanwhile: then this is a new child.
+            self.replaces = None;
+        }
+        let mut rest = self.plan.payloads().into_iter();
+        payloads.extend(rest.next());
+        payloads.push(Payload::Nonce(Nonce(self.ni.clone())));
         let mut kept = None;
         if let Some((ke, private)) = own {
             kept = Some((ke.method, private));
-            payloads.insert(2, Payload::Ke(ke));
+            payloads.push(Payload::Ke(ke));
         }
+        payloads.extend(rest);
         common.request(env, ExchangeType::CREATE_CHILD_SA, &payloads);
         self.stage = Making::Requested(kept);
         self
     }
 
-    /// Gives up.
-    pub fn abandon(self, env: &mut Env<'_>, common: &Common) -> Wanted {
-        self.plan.abandon(env, &common.core)
+    /// Gives up; what was wanted comes back, unless it was only to replace what is there.
+    pub fn abandon(self, env: &mut Env<'_>, common: &Common) -> Option<Wanted> {
+        let replaces = self.replaces;
+        Some(self.plan.abandon(env, &common.core)).filter(|_| replaces.is_none())
     }
 
-    fn fail(self, env: &mut Env<'_>, common: &Common, cause: &str) -> Option<Self> {
+    fn fail(self, env: &mut Env<'_>, common: &mut Common, error: &Error) -> Option<Self> {
+        let (replaces, crossed) = (self.replaces, self.crossing.is_some());
         let wanted = self.plan.abandon(env, &common.core);
-        child_failed(env, common, Some(wanted), cause);
+        match replaces {
+            Some(old) => rekey_child::refused(env, common, old, wanted, error.notify()),
+            // The peer has made what we wanted.
+            None if crossed => {}
+            None => child_failed(env, common, Some(wanted), &error.to_string()),
+        }
         None
     }
 
@@ -123,15 +174,13 @@ impl Creating {
         }
         match creating.agree(parts, own) {
             Err(error) => {
-                let (has_it, spi) = (parts.has_sa(), creating.plan.spi_in());
-                if has_it {
-                    common.tasks.delete_child(spi);
+                if parts.has_sa() {
+                    common.tasks.delete_child(creating.plan.spi_in());
                 }
-                creating.fail(env, common, &error.to_string())
+                creating.fail(env, common, &error)
             }
-            Ok(Some((choice, private, reply))) => {
-                let job = Job::KeFinish { method: choice, private, reply };
-                let job = env.job(common.core.id, job);
+            Ok(Some((method, private, reply))) => {
+                let job = env.job(common.core.id, Job::KeFinish { method, private, reply });
                 Some(Self { stage: Making::Agreeing(job, parts.clone()), ..creating })
             }
             Ok(None) => creating.complete(env, common, parts, &[]),
@@ -139,12 +188,13 @@ impl Creating {
     }
 
     /// INVALID_KE_PAYLOAD: the same child once more with a key of the method the peer likes (RFC 7296 §1.3).
-    fn with_method(self, env: &mut Env<'_>, common: &Common, method: KeId) -> Option<Self> {
+    fn with_method(self, env: &mut Env<'_>, common: &mut Common, method: KeId) -> Option<Self> {
         let offered = common.core.peer.child.offers.iter().any(|offer| offer.ke.contains(&method));
         if offered && !self.tried.contains(&method) {
             return Some(self.key(env, common, method));
         }
-        self.fail(env, common, &format!("the peer wants key exchange method {method}"))
+        let what = format!("the peer wants key exchange method {method}");
+        self.fail(env, common, &Error::incompatible(NotifyType::INVALID_KE_PAYLOAD, what))
     }
 
     /// Checks the response's algorithms; with PFS, gives what the shared secret is to be made from.
@@ -153,7 +203,7 @@ impl Creating {
         parts: &Parts,
         own: Option<(KeId, Secret)>,
     ) -> Result<Option<(KeId, Secret, Vec<u8>)>, Error> {
-        let choice: Choice<EspSuite> = self.plan.accept(parts)?;
+        let choice = self.plan.accept(parts)?;
         parts.nonce()?;
         let theirs = parts.optional_ke()?;
         match (choice.suite.ke, own, theirs) {
@@ -169,6 +219,8 @@ impl Creating {
         }
     }
 
+    /// Both ends have what they need. Of two children in one place, the one with the lowest nonce is deleted by who made it
+    /// (RFC 7296 §2.8.1), and the old one by who made the other.
     fn complete(
         self,
         env: &mut Env<'_>,
@@ -176,9 +228,43 @@ impl Creating {
         parts: &Parts,
         shared: &[Secret],
     ) -> Option<Self> {
+        let Self { plan, ni, replaces, crossing, .. } = self;
         let nr = parts.nonce().map(|nonce| nonce.0.clone()).unwrap_or_default();
-        let nonces = Nonces { ni: self.ni, nr };
-        complete_child(env, common, self.plan, parts, &Keyed { nonces: &nonces, shared });
+        let nonces = Nonces { ni, nr };
+        let crossing = crossing.filter(|crossing| common.children.get(crossing.child).is_some());
+        let loses = crossing.as_ref().is_some_and(|crossing| {
+            let theirs = (crossing.nonces.ni.as_slice(), crossing.nonces.nr.as_slice());
+            collision::ours_loses((&nonces.ni, &nonces.nr), theirs)
+        });
+        let install = if loses { Install::InboundOnly } else { Install::Both };
+        let keyed = Keyed { nonces: &nonces, shared };
+        let made = plan
+            .accept(parts)
+            .and_then(|choice| plan.complete(env, &common.core, parts, &choice, &keyed, install));
+        match made {
+            Ok(child) => {
+                let id = child.id;
+                common.children.add(env, &common.core, child);
+                if loses {
+                    common.tasks.retire_child(id);
+                } else {
+                    if let Some(crossing) = crossing {
+                        common.children.supersede(env, crossing.child);
+                    }
+                    if let Some(old) = replaces {
+                        common.children.supersede(env, old);
+                        common.tasks.retire_child(old);
+                    }
+                }
+            }
+            Err(error) => {
+                common.tasks.delete_child(plan.spi_in());
+                let stage = Making::Requested(None);
+                let tried = Vec::new();
+                let failed = Self { plan, ni: nonces.ni, tried, replaces, crossing, stage };
+                return failed.fail(env, common, &error);
+            }
+        }
         None
     }
 
@@ -189,8 +275,8 @@ impl Creating {
         common: &mut Common,
         done: Result<JobDone, Fault>,
     ) -> Option<Self> {
-        let Self { plan, ni, tried, stage } = self;
-        let creating = Self { plan, ni, tried, stage: Making::Requested(None) };
+        let Self { plan, ni, tried, replaces, crossing, stage } = self;
+        let creating = Self { plan, ni, tried, replaces, crossing, stage: Making::Requested(None) };
         match (stage, done) {
             (Making::Keying(_, method), Ok(JobDone::KeStarted { private, public })) => {
                 Some(creating.send(env, common, Some((Ke { method, data: public }, private))))
@@ -202,9 +288,9 @@ impl Creating {
                 if matches!(stage, Making::Agreeing(..)) {
                     common.tasks.delete_child(creating.plan.spi_in());
                 }
-                creating.fail(env, common, &format!("key exchange: {fault}"))
+                creating.fail(env, common, &Error::malformed(format!("key exchange: {fault}")))
             }
-            (_, Ok(_)) => creating.fail(env, common, "a job gave what was not asked for"),
+            (_, Ok(_)) => creating.fail(env, common, &Error::malformed("a job gave what was not asked for")),
         }
     }
 }
@@ -216,9 +302,10 @@ pub struct Answering {
     flow: Flow,
     accepted: Accepted,
     ni: Vec<u8>,
+    rekey: Option<Notify>,
 }
 
-/// Judges a request for a new child; without PFS it is answered at once.
+/// Judges a request for a child; without PFS it is answered at once.
 ///
 /// # Errors
 /// The error the peer is to be told.
@@ -228,17 +315,25 @@ pub fn answer(
     flow: Flow,
     parts: &Parts,
 ) -> Result<Option<Answering>, Error> {
-    let rekey = parts.has(NotifyType::REKEY_SA)
-        || parts.sa()?.proposals.iter().any(|proposal| proposal.protocol == ProtocolId::IKE);
-    if rekey {
-        // RFC 7296 §4: an implementation that does not rekey says so, and the SA is made anew when it ends.
-        let what = "an SA is rekeyed by making a new one";
-        return Err(Error::incompatible(NotifyType::NO_ADDITIONAL_SAS, what));
+    if common.tasks.rekeys_ike() {
+        // RFC 7296 §2.25.2: the child would be made on an SA that is about to go.
+        return Err(temporary_failure());
+    }
+    let rekey = parts.notify(NotifyType::REKEY_SA).cloned();
+    if let Some(notify) = &rekey {
+        let (old, crosses) = rekey_child::judge(common, notify)?;
+        // What we have not asked for yet, we need not ask for any more.
+        if crosses
+            && let Some(unsent) = common.tasks.drop_unsent()
+            && unsent.replaces() == Some(old)
+        {
+            unsent.abandon(env, common);
+        }
     }
     let ni = parts.nonce()?.0.clone();
-    let accepted = children::judge(env, &common.core, parts, &common.core.peer.child.offers)?;
+    let accepted = negotiate::judge(env, &common.core, parts, &common.core.peer.child.offers)?;
     let Some(method) = accepted.ke() else {
-        finish(env, common, flow, accepted, ni, None)?;
+        finish(env, common, flow, accepted, ni, rekey.as_ref(), None)?;
         return Ok(None);
     };
     let wrong_method = || {
@@ -252,7 +347,7 @@ pub fn answer(
     }
     let job = Job::KeRespond { method, seed: env.rng.fork(), public: ke.data.clone() };
     let job = env.job(common.core.id, job);
-    Ok(Some(Answering { job, method, flow, accepted, ni }))
+    Ok(Some(Answering { job, method, flow, accepted, ni, rekey }))
 }
 
 /// Installs the child and answers.
@@ -262,18 +357,39 @@ fn finish(
     flow: Flow,
     accepted: Accepted,
     ni: Vec<u8>,
+    rekey: Option<&Notify>,
     own: Option<(Ke, Secret)>,
 ) -> Result<(), Error> {
+    // Judged anew: while the key was computed, ours may have come to its end.
+    let old = rekey.map(|notify| rekey_child::judge(common, notify)).transpose()?;
     let nonces = Nonces { ni, nr: env.rng.octets(NONCE_LEN) };
     let (ke, shared) = own.unzip();
     let shared: Vec<Secret> = shared.into_iter().collect();
     let keyed = Keyed { nonces: &nonces, shared: &shared };
-    let (child, mut payloads) = accepted.install(env, &common.core, &keyed)?;
+    let install = if old.is_some() { Install::InboundFirst } else { Install::Both };
+    let (child, mut payloads) = accepted.install(env, &common.core, &keyed, install)?;
     payloads.insert(1, Payload::Nonce(Nonce(nonces.nr.clone())));
     if let Some(ke) = ke {
         payloads.insert(2, Payload::Ke(ke));
     }
+    let (id, policy, selector) = (child.id, child.policy, child.selector);
+    let twins = common.children.iter().filter(|twin| twin.policy == policy && twin.selector == selector);
+    let twins: Vec<ChildId> = twins.filter(|twin| twin.serves()).map(|twin| twin.id).collect();
     common.children.add(env, &common.core, child);
+    let crossed = common.tasks.creating().filter(|creating| match old {
+        Some((old, _)) => creating.replaces == Some(old),
+        None => creating.replaces.is_none() && creating.policy() == policy,
+    });
+    if let Some(creating) = crossed {
+        // Ours is under way: which of the two stays is known when its answer comes.
+        creating.crossing = Some(Crossing { child: id, nonces });
+    } else {
+        match old {
+            Some((old, _)) => common.children.supersede(env, old),
+            // The peer wants a second child where it has one: it has lost the first.
+            None => twins.into_iter().for_each(|twin| common.children.supersede(env, twin)),
+        }
+    }
     common.respond(env, flow, ExchangeType::CREATE_CHILD_SA, &payloads);
     Ok(())
 }
@@ -286,21 +402,22 @@ impl Answering {
     }
 
     /// The job is done: the request is answered.
-    pub fn handle_job(self, env: &mut Env<'_>, common: &mut Common, done: Result<JobDone, Fault>) {
-        let Self { method, flow, accepted, ni, .. } = self;
+    pub fn handle_job(self, env: &mut Env<'_>, common: &mut Common, done: Result<JobDone, Fault>) -> After {
+        let Self { method, flow, accepted, ni, rekey, .. } = self;
         let made = match done {
             Ok(JobDone::KeResponded { reply, shared }) => {
                 let own = (Ke { method, data: reply }, shared);
-                finish(env, common, flow, accepted, ni, Some(own))
+                finish(env, common, flow, accepted, ni, rekey.as_ref(), Some(own))
             }
-            Ok(_) => Err(super::temporary_failure()),
+            Ok(_) => Err(temporary_failure()),
             // A public value outside its group is the peer's mistake, but not one to end the IKE SA for.
             Err(fault) => {
                 Err(Error::misbehaved(NotifyType::INVALID_SYNTAX, format!("key exchange: {fault}")))
             }
         };
-        if let Err(error) = made {
-            common.refuse(env, flow, ExchangeType::CREATE_CHILD_SA, &error);
+        match made {
+            Ok(()) => After::GoOn,
+            Err(error) => common.refuse(env, flow, ExchangeType::CREATE_CHILD_SA, &error),
         }
     }
 }

@@ -7,12 +7,15 @@
 //!              <--- SK {} ---
 //! ```
 
-use crate::ids::ChildSpi;
+use crate::ids::{ChildId, ChildSpi};
+use crate::ike_sa::children::Stage;
 use crate::ike_sa::core::Common;
 use crate::ike_sa::env::{Env, Signal};
+use crate::ike_sa::task::After;
+use crate::ike_sa::task::collision::{self, Ours, Theirs, Verdict};
 use crate::message::parts::Parts;
 use crate::output::{Flow, What};
-use crate::wire::registry::{ExchangeType, ProtocolId};
+use crate::wire::registry::{ExchangeType, NotifyType, ProtocolId};
 use crate::wire::{Delete, Payload};
 
 /// Asks the peer to remove the child we received on under `spi`; our half is gone already.
@@ -20,42 +23,91 @@ pub fn request_child(env: &mut Env<'_>, common: &mut Common, spi: ChildSpi) {
     common.request(env, ExchangeType::INFORMATIONAL, &[Payload::Delete(Delete::esp_sa(spi))]);
 }
 
+/// Asks the peer to remove a child that has a successor. Tells whether there was anything to ask.
+pub fn retire_child(env: &mut Env<'_>, common: &mut Common, id: ChildId) -> bool {
+    let Some(child) = common.children.get_mut(id).filter(|child| child.is_current()) else { return false };
+    child.deleting = true;
+    let spi = child.spi_in;
+    request_child(env, common, spi);
+    true
+}
+
+/// The peer has removed the child: nothing is sent on it any more, and what is under way may still come.
+pub fn retired(env: &mut Env<'_>, common: &mut Common, id: ChildId) -> After {
+    common.children.drain(env, &common.core, id, "rekeyed");
+    After::GoOn
+}
+
 /// Asks the peer to remove the IKE SA.
 pub fn request_sa(env: &mut Env<'_>, common: &mut Common) {
     common.request(env, ExchangeType::INFORMATIONAL, &[Payload::Delete(Delete::ike_sa())]);
 }
 
-/// Answers an INFORMATIONAL request. Tells why the IKE SA ends, if it does.
-pub fn handle_informational(
-    env: &mut Env<'_>,
-    common: &mut Common,
-    flow: Flow,
-    parts: &Parts,
-) -> Option<String> {
+/// Answers an INFORMATIONAL request.
+pub fn handle_informational(env: &mut Env<'_>, common: &mut Common, flow: Flow, parts: &Parts) -> After {
     for notify in parts.notifies().filter(|notify| notify.notify_type.is_error()) {
         common.core.say(env, What::Trouble(format!("the peer reports {}", notify.notify_type)));
     }
+    if parts.has(NotifyType::QUICK_CRASH_DETECTION) {
+        common.core.take_token(parts);
+    }
     if parts.deletes().any(|delete| delete.protocol == ProtocolId::IKE) {
         common.respond(env, flow, ExchangeType::INFORMATIONAL, &[]);
-        return Some("deleted by the peer".to_owned());
+        return match common.crossing_ike() {
+            // Both ends made a successor, and the peer has seen which one stays: it is the one it made.
+            Some(successor) => {
+                env.signals.push(Signal::HandOver(successor));
+                After::Gone
+            }
+            None => After::End("deleted by the peer".to_owned()),
+        };
     }
-    let asked: Vec<ChildSpi> = parts
+    let asked = parts
         .deletes()
         .filter(|delete| delete.protocol == ProtocolId::ESP)
-        .flat_map(|delete| delete.spis.iter().copied())
-        .collect();
-    // The peer names the SPIs it received on, which are those we sent on.
-    let gone = common
-        .children
-        .remove(env, &common.core, "deleted by the peer", |child| asked.contains(&child.spi_out));
-    let ours: Vec<ChildSpi> = gone.iter().map(|child| child.spi_in).collect();
+        .flat_map(|delete| delete.spis.iter().copied());
+    let ours: Vec<ChildSpi> = asked.filter_map(|spi_out| delete_child(env, common, spi_out)).collect();
     let mut payloads = Vec::new();
     if !ours.is_empty() {
         payloads.push(Payload::Delete(Delete { protocol: ProtocolId::ESP, spis: ours }));
     }
     common.respond(env, flow, ExchangeType::INFORMATIONAL, &payloads);
-    for child in gone {
-        env.signals.push(Signal::ChildDown(child.policy, "deleted by the peer".to_owned()));
+    After::GoOn
+}
+
+/// The peer does not receive on `spi_out` any more. Gives the SPI that is to be named in the answer.
+fn delete_child(env: &mut Env<'_>, common: &mut Common, spi_out: ChildSpi) -> Option<ChildSpi> {
+    let found = common.children.by_spi_out(spi_out).filter(|child| child.is_current());
+    let found = found.map(|child| (child.id, child.spi_in, child.policy, child.deleting, child.sends()));
+    let ours = match &found {
+        None => Ours::Absent,
+        Some((.., true, _)) => Ours::Deleting,
+        Some((id, ..)) if common.tasks.rekeys(*id) => Ours::Rekeying,
+        Some((id, ..)) => match common.children.get(*id).map(|child| &child.stage) {
+            Some(Stage::Superseded { .. }) => Ours::Superseded,
+            _ => Ours::Idle,
+        },
+    };
+    let (id, spi_in, policy, ..) = found?;
+    let cause = if ours == Ours::Superseded { "rekeyed" } else { "deleted by the peer" };
+    match collision::child(ours, Theirs::Delete) {
+        Verdict::Serve if ours == Ours::Superseded => {
+            // The peer sends on the successor already: now we may too.
+            let waiting = common.children.iter().filter(|child| child.policy == policy);
+            let waiting =
+                waiting.filter(|child| matches!(child.stage, Stage::Half { .. })).map(|child| child.id);
+            for half in waiting.collect::<Vec<_>>() {
+                common.children.go_live(env, &common.core, half);
+            }
+            common.children.drain(env, &common.core, id, cause);
+            Some(spi_in)
+        }
+        Verdict::Serve | Verdict::ServeAndForgetRekey | Verdict::ServeAndCompare => {
+            for child in common.children.remove(env, &common.core, cause, |child| child.id == id) {
+                env.signals.push(Signal::ChildDown(child.policy, cause.to_owned()));
+            }
+            Some(spi_in)
+        }
+        Verdict::AnswerEmpty | Verdict::Refuse(_) => None,
     }
-    None
 }

@@ -1,35 +1,54 @@
 //! Exchanges of an established SA: a queue by priority, at most one of ours under way, one file for each exchange.
 
+pub mod collision;
 pub mod create_child;
 pub mod delete;
+pub mod liveness;
+pub mod rekey_child;
+pub mod rekey_ike;
 
 use std::collections::VecDeque;
 
 use crate::crypto::job::JobDone;
 use crate::crypto::provider::Fault;
 use crate::error::{self, Error, Reaction, Stage};
-use crate::ids::{ChildSpi, JobId, PolicyIndex};
+use crate::ids::{ChildId, ChildSpi, JobId, PolicyIndex};
 use crate::ike_sa::core::Common;
 use crate::ike_sa::env::{Env, Wanted};
 use crate::message::parts::Parts;
 use crate::output::{Flow, What};
-use crate::wire::registry::{ExchangeType, NotifyType};
+use crate::wire::registry::{ExchangeType, NotifyType, ProtocolId};
 use crate::wire::{Notify, Payload};
+
+/// Octets of our nonces: at least half of the longest prf key (RFC 7296 §2.10).
+pub const NONCE_LEN: usize = 32;
 
 /// Something to be done with a request of ours.
 #[derive(Debug)]
 enum Todo {
     /// Tell the peer that the SA we would receive on is gone.
     DeleteChild(ChildSpi),
+    /// Delete a child that has a successor.
+    RetireChild(ChildId),
+    /// Ask whether the peer is there.
+    Liveness,
+    /// Give the peer our token for a successor.
+    Token,
+    /// Make the IKE SA's successor.
+    RekeyIke,
+    /// Make a child's successor.
+    RekeyChild(ChildId),
     /// Make a child.
     CreateChild(Wanted),
 }
 
 impl Todo {
-    /// Lower goes first: delete, (liveness, rekey,) create.
+    /// Lower goes first: delete, liveness, rekey, create.
     const fn priority(&self) -> u8 {
         match self {
-            Self::DeleteChild(_) => 0,
+            Self::DeleteChild(_) | Self::RetireChild(_) => 0,
+            Self::Liveness | Self::Token => 1,
+            Self::RekeyIke | Self::RekeyChild(_) => 2,
             Self::CreateChild(_) => 3,
         }
     }
@@ -37,14 +56,51 @@ impl Todo {
 
 /// What is under way as our request.
 enum Active {
-    CreateChild(Box<create_child::Creating>),
-    DeleteChild,
+    Creating(Box<create_child::Creating>),
+    RekeyingIke(Box<rekey_ike::Rekeying>),
+    DeletingChild,
+    RetiringChild(ChildId),
+    Liveness,
 }
 
 impl Active {
-    fn creating(creating: create_child::Creating) -> Self {
-        Self::CreateChild(Box::new(creating))
+    fn job(&self) -> Option<JobId> {
+        match self {
+            Self::Creating(creating) => creating.job(),
+            Self::RekeyingIke(rekeying) => rekeying.job(),
+            Self::DeletingChild | Self::RetiringChild(_) | Self::Liveness => None,
+        }
     }
+}
+
+/// A peer's request whose answer waits for a job.
+enum Answering {
+    Child(Box<create_child::Answering>),
+    Ike(Box<rekey_ike::Answering>),
+}
+
+impl Answering {
+    const fn job(&self) -> JobId {
+        match self {
+            Self::Child(answering) => answering.job(),
+            Self::Ike(answering) => answering.job(),
+        }
+    }
+}
+
+/// What an exchange means for the IKE SA itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum After {
+    /// Nothing.
+    GoOn,
+    /// It ends; the peer knows.
+    End(String),
+    /// It has a successor, and we delete it.
+    Retire,
+    /// It has a successor, and the peer deletes it.
+    Yield,
+    /// It is deleted, and its successor has all that was its.
+    Gone,
 }
 
 /// The exchanges of one IKE SA.
@@ -52,8 +108,7 @@ impl Active {
 pub struct Tasks {
     queue: VecDeque<Todo>,
     active: Option<Active>,
-    /// A peer's request whose answer waits for a job.
-    inbound: Option<create_child::Answering>,
+    inbound: Option<Answering>,
 }
 
 impl Tasks {
@@ -62,9 +117,45 @@ impl Tasks {
         self.queue.insert(place.unwrap_or(self.queue.len()), todo);
     }
 
-    /// Queues a DELETE of the child we would receive on under `spi`.
+    /// Queues a DELETE of the child we would receive on under `spi`, which is gone here.
     pub fn delete_child(&mut self, spi: ChildSpi) {
         self.push(Todo::DeleteChild(spi));
+    }
+
+    /// Queues a DELETE of a child that is still in the kernel.
+    pub fn retire_child(&mut self, id: ChildId) {
+        if !self.queue.iter().any(|todo| matches!(todo, Todo::RetireChild(queued) if *queued == id)) {
+            self.push(Todo::RetireChild(id));
+        }
+    }
+
+    /// Queues a question whether the peer is there; one is enough, and any request of ours is one.
+    pub fn check_liveness(&mut self) {
+        if self.is_idle() {
+            self.push(Todo::Liveness);
+        }
+    }
+
+    /// Queues our token of quick crash detection, which the rekey's request could not hold.
+    pub fn give_token(&mut self) {
+        self.push(Todo::Token);
+    }
+
+    /// Queues the IKE SA's rekey; one is enough.
+    pub fn rekey_ike(&mut self) {
+        let active = matches!(self.active, Some(Active::RekeyingIke(_)));
+        if !active && !self.queue.iter().any(|todo| matches!(todo, Todo::RekeyIke)) {
+            self.push(Todo::RekeyIke);
+        }
+    }
+
+    /// Queues a child's rekey; one is enough.
+    pub fn rekey_child(&mut self, id: ChildId) {
+        if !self.rekeys(id)
+            && !self.queue.iter().any(|todo| matches!(todo, Todo::RekeyChild(child) if *child == id))
+        {
+            self.push(Todo::RekeyChild(id));
+        }
     }
 
     /// Queues a child; one for the same policy that is queued or under way is enough.
@@ -77,31 +168,90 @@ impl Tasks {
     /// Whether a child for `policy` is queued or under way.
     #[must_use]
     pub fn makes(&self, policy: PolicyIndex) -> bool {
-        let active = match &self.active {
-            Some(Active::CreateChild(creating)) => creating.policy() == policy,
-            Some(Active::DeleteChild) | None => false,
-        };
-        active
-            || self.queue.iter().any(|todo| match todo {
-                Todo::CreateChild(wanted) => wanted.policy == policy,
-                Todo::DeleteChild(_) => false,
-            })
+        matches!(&self.active, Some(Active::Creating(creating)) if creating.policy() == policy)
+            || self
+                .queue
+                .iter()
+                .any(|todo| matches!(todo, Todo::CreateChild(wanted) if wanted.policy == policy))
+    }
+
+    /// Whether our rekey of this child is under way.
+    #[must_use]
+    pub fn rekeys(&self, child: ChildId) -> bool {
+        matches!(&self.active, Some(Active::Creating(creating)) if creating.replaces() == Some(child))
+    }
+
+    /// Whether our rekey of the IKE SA is under way.
+    #[must_use]
+    pub const fn rekeys_ike(&self) -> bool {
+        matches!(self.active, Some(Active::RekeyingIke(_)))
+    }
+
+    /// Whether a request of ours about a child is under way.
+    #[must_use]
+    const fn is_about_a_child(&self) -> bool {
+        matches!(self.active, Some(Active::Creating(_) | Active::DeletingChild | Active::RetiringChild(_)))
+    }
+
+    /// The child we are making, if that is what is under way.
+    fn creating(&mut self) -> Option<&mut create_child::Creating> {
+        match &mut self.active {
+            Some(Active::Creating(creating)) => Some(creating),
+            _ => None,
+        }
+    }
+
+    /// The IKE SA we are making, if that is what is under way.
+    fn rekeying_ike(&mut self) -> Option<&mut rekey_ike::Rekeying> {
+        match &mut self.active {
+            Some(Active::RekeyingIke(rekeying)) => Some(rekeying),
+            _ => None,
+        }
+    }
+
+    /// Gives up what is under way if its request has not been sent.
+    fn drop_unsent(&mut self) -> Option<create_child::Creating> {
+        match self
+            .active
+            .take_if(|active| matches!(active, Active::Creating(creating) if !creating.is_sent()))
+        {
+            Some(Active::Creating(creating)) => Some(*creating),
+            _ => None,
+        }
+    }
+
+    /// Takes what is queued, for the IKE SA's successor.
+    #[must_use]
+    pub fn hand_over(&mut self) -> Self {
+        Self { queue: std::mem::take(&mut self.queue), ..Self::default() }
+    }
+
+    /// Takes over what a predecessor had queued.
+    pub fn inherit(&mut self, predecessor: Self) {
+        predecessor
+            .queue
+            .into_iter()
+            .filter(|todo| !matches!(todo, Todo::RekeyIke))
+            .for_each(|todo| self.push(todo));
     }
 
     /// Whether `job` is waited for here.
     #[must_use]
     pub fn awaits(&self, job: JobId) -> bool {
-        let active = match &self.active {
-            Some(Active::CreateChild(creating)) => creating.job() == Some(job),
-            Some(Active::DeleteChild) | None => false,
-        };
-        active || self.inbound.as_ref().is_some_and(|answering| answering.job() == job)
+        self.active.as_ref().and_then(Active::job) == Some(job)
+            || self.inbound.as_ref().is_some_and(|answering| answering.job() == job)
     }
 
     /// Whether nothing is queued or under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.active.is_none() && self.inbound.is_none()
+    }
+
+    /// Whether what is under way is only the question whether the peer is there.
+    #[must_use]
+    pub const fn is_checking(&self) -> bool {
+        matches!(self.active, Some(Active::Liveness))
     }
 }
 
@@ -113,40 +263,75 @@ impl Common {
             self.tasks.active = match todo {
                 Todo::DeleteChild(spi) => {
                     delete::request_child(env, self, spi);
-                    Some(Active::DeleteChild)
+                    Some(Active::DeletingChild)
                 }
-                Todo::CreateChild(wanted) => create_child::start(env, self, wanted).map(Active::creating),
+                Todo::RetireChild(id) => {
+                    delete::retire_child(env, self, id).then_some(Active::RetiringChild(id))
+                }
+                Todo::Liveness => {
+                    liveness::request(env, self);
+                    Some(Active::Liveness)
+                }
+                Todo::Token => liveness::give_token(env, self).then_some(Active::Liveness),
+                Todo::RekeyIke => rekey_ike::start(env, self).map(|new| Active::RekeyingIke(Box::new(new))),
+                Todo::RekeyChild(id) => {
+                    rekey_child::start(env, self, id).map(|new| Active::Creating(Box::new(new)))
+                }
+                Todo::CreateChild(wanted) => {
+                    create_child::start(env, self, wanted).map(|new| Active::Creating(Box::new(new)))
+                }
             };
         }
     }
 
     /// A response to our request came.
-    pub fn handle_response(&mut self, env: &mut Env<'_>, parts: &Parts) {
-        self.window.acknowledge();
+    pub fn handle_response(&mut self, env: &mut Env<'_>, parts: &Parts) -> After {
+        self.window.acknowledge(env.now);
+        let mut after = After::GoOn;
         self.tasks.active = match self.tasks.active.take() {
-            Some(Active::CreateChild(creating)) => {
-                creating.handle_response(env, self, parts).map(Active::creating)
+            Some(Active::Creating(creating)) => {
+                creating.handle_response(env, self, parts).map(|next| Active::Creating(Box::new(next)))
             }
-            Some(Active::DeleteChild) | None => None,
+            Some(Active::RekeyingIke(rekeying)) => {
+                let (next, then) = rekeying.handle_response(env, self, parts);
+                after = then;
+                next.map(|next| Active::RekeyingIke(Box::new(next)))
+            }
+            Some(Active::RetiringChild(id)) => {
+                after = delete::retired(env, self, id);
+                None
+            }
+            Some(Active::DeletingChild | Active::Liveness) | None => None,
         };
-        self.advance(env);
+        if after == After::GoOn {
+            self.advance(env);
+        }
+        after
     }
 
-    /// A request of the peer came; it is answered now, or when its job is done. Tells whether the SA ends by it.
+    /// A request of the peer came; it is answered now, or when its job is done.
     pub fn handle_request(
         &mut self,
         env: &mut Env<'_>,
         flow: Flow,
         exchange: ExchangeType,
         parts: &Parts,
-    ) -> Option<String> {
+    ) -> After {
         match exchange {
             ExchangeType::CREATE_CHILD_SA => {
-                match create_child::answer(env, self, flow, parts) {
+                let ike = |proposal: &crate::wire::Proposal| proposal.protocol == ProtocolId::IKE;
+                let answered = match parts.sa() {
+                    Ok(sa) if sa.proposals.iter().any(ike) => rekey_ike::answer(env, self, flow, parts)
+                        .map(|answering| Some(Answering::Ike(Box::new(answering)))),
+                    Ok(_) => create_child::answer(env, self, flow, parts)
+                        .map(|answering| answering.map(|waiting| Answering::Child(Box::new(waiting)))),
+                    Err(error) => Err(error),
+                };
+                match answered {
                     Ok(answering) => self.tasks.inbound = answering,
                     Err(error) => return self.refuse(env, flow, exchange, &error),
                 }
-                None
+                After::GoOn
             }
             ExchangeType::INFORMATIONAL => delete::handle_informational(env, self, flow, parts),
             _ => {
@@ -156,41 +341,47 @@ impl Common {
         }
     }
 
-    /// Answers a request with the error it deserves. Tells whether the SA ends by it.
-    pub fn refuse(
-        &mut self,
-        env: &mut Env<'_>,
-        flow: Flow,
-        exchange: ExchangeType,
-        error: &Error,
-    ) -> Option<String> {
+    /// Answers a request with the error it deserves.
+    pub fn refuse(&mut self, env: &mut Env<'_>, flow: Flow, exchange: ExchangeType, error: &Error) -> After {
         let notify = Notify::status(error.notify(), error.data().to_vec());
         self.respond(env, flow, exchange, &[Payload::Notify(notify)]);
         self.core.say(env, What::Note(format!("{exchange} refused: {error}")));
-        let closes = error::reaction(error, Stage::Request) == Reaction::NotifyAndClose;
-        closes.then(|| error.to_string())
+        match error::reaction(error, Stage::Request) {
+            Reaction::NotifyAndClose => After::End(error.to_string()),
+            _ => After::GoOn,
+        }
     }
 
     /// Goes on with a job's result.
-    pub fn handle_task_job(&mut self, env: &mut Env<'_>, job: JobId, done: Result<JobDone, Fault>) {
-        if let Some(answering) = self.tasks.inbound.take_if(|answering| answering.job() == job) {
-            answering.handle_job(env, self, done);
-            return;
+    pub fn handle_task_job(&mut self, env: &mut Env<'_>, job: JobId, done: Result<JobDone, Fault>) -> After {
+        match self.tasks.inbound.take_if(|answering| answering.job() == job) {
+            Some(Answering::Child(answering)) => return answering.handle_job(env, self, done),
+            Some(Answering::Ike(answering)) => return answering.handle_job(env, self, done),
+            None => {}
         }
+        let mut after = After::GoOn;
         self.tasks.active = match self.tasks.active.take() {
-            Some(Active::CreateChild(creating)) if creating.job() == Some(job) => {
-                creating.handle_job(env, self, done).map(Active::creating)
+            Some(Active::Creating(creating)) if creating.job() == Some(job) => {
+                creating.handle_job(env, self, done).map(|next| Active::Creating(Box::new(next)))
+            }
+            Some(Active::RekeyingIke(rekeying)) if rekeying.job() == Some(job) => {
+                let (next, then) = rekeying.handle_job(env, self, done);
+                after = then;
+                next.map(|next| Active::RekeyingIke(Box::new(next)))
             }
             other => other,
         };
-        self.advance(env);
+        if after == After::GoOn {
+            self.advance(env);
+        }
+        after
     }
 
     /// Gives up all exchanges; what was wanted comes back, and reservations are released.
     pub fn abandon_tasks(&mut self, env: &mut Env<'_>) -> Vec<Wanted> {
         let mut wanted = Vec::new();
-        if let Some(Active::CreateChild(creating)) = self.tasks.active.take() {
-            wanted.push(creating.abandon(env, self));
+        if let Some(Active::Creating(creating)) = self.tasks.active.take() {
+            wanted.extend(creating.abandon(env, self));
         }
         for todo in self.tasks.queue.drain(..) {
             if let Todo::CreateChild(queued) = todo {
@@ -199,6 +390,12 @@ impl Common {
         }
         self.tasks.inbound = None;
         wanted
+    }
+
+    /// The IKE SA that our rekey crossed with, if the peer made one.
+    #[must_use]
+    pub fn crossing_ike(&mut self) -> Option<crate::ids::SaId> {
+        self.tasks.rekeying_ike().and_then(|rekeying| rekeying.crossing_sa())
     }
 }
 

@@ -1,0 +1,171 @@
+//! Two IKE SAs of one pair: which stays (RFC 7296 has no rule; this is ours).
+//!
+//! Two SAs *cross* when their handshakes overlapped as this end saw it: then both ends began at once, and the SA with the
+//! lowest of the four nonces goes, as in §2.8.1. Its initiator deletes it once the winner carries traffic; the other end
+//! deletes it if it is still there two seconds later, so that the rule converges with peers that do not have it. Without
+//! overlap the peer has begun anew because it lost its state: the new SA serves, the old one is probed and goes.
+
+use crate::endpoint::pairs::PairKey;
+use crate::endpoint::{Chore, Context, Endpoint};
+use crate::ids::{Role, SaId};
+use crate::ike_sa::IkeSa;
+use crate::output::What;
+use crate::time::Duration;
+use crate::wire::registry::PrfId;
+
+/// How often it is looked at whether the winner carries traffic.
+const LOOK: Duration = Duration::from_millis(100);
+/// The loser's initiator deletes it after this, traffic or not.
+const OURS: u32 = 10;
+/// The other end deletes it after this.
+const THEIRS: u32 = 25;
+/// An older SA that is not of a crossing goes after this.
+const OLDER: u32 = 50;
+/// Crossings of one pair in a row, after which both SAs are kept: the peer does not agree.
+const MOST_DUELS: u32 = 3;
+
+/// What a peer knows of us since we started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Contact {
+    /// This SA's handshake says INITIAL_CONTACT.
+    Tried(SaId),
+    /// It has an SA with us.
+    Made,
+}
+
+impl Endpoint {
+    /// An SA is established: the pair's other SAs, and our own handshakes, step back or win.
+    pub(super) fn settle(&mut self, cx: &mut Context<'_>, key: PairKey, new: SaId) {
+        let Some(others) = self.pairs.get(&key).map(|pair| pair.sas.clone()) else { return };
+        for other in others.into_iter().filter(|other| *other != new) {
+            let Some(sa) = self.sas.get(&other) else { continue };
+            if sa.is_handshaking() {
+                self.step_back(cx, key, other);
+            } else if sa.is_established() && self.same_identities(new, other) {
+                self.decide(cx, key, new, other);
+            }
+        }
+    }
+
+    /// Our own handshake is not needed any more, unless its IKE_AUTH is out already.
+    fn step_back(&mut self, cx: &mut Context<'_>, key: PairKey, id: SaId) {
+        let mut wanted = None;
+        self.with_sa(cx, id, |sa, env| wanted = sa.step_back(env));
+        if let Some(wanted) = wanted {
+            self.wish(cx, key, wanted);
+        }
+    }
+
+    fn same_identities(&self, a: SaId, b: SaId) -> bool {
+        let ids = |id: SaId| {
+            self.sas.get(&id).map(|sa| (sa.common.core.local_id.clone(), sa.common.core.remote_id.clone()))
+        };
+        ids(a) == ids(b)
+    }
+
+    fn decide(&mut self, cx: &mut Context<'_>, key: PairKey, new: SaId, old: SaId) {
+        let (Some(newer), Some(older)) = (self.sas.get(&new), self.sas.get(&old)) else { return };
+        let (newer, older) = (&newer.common.core, &older.common.core);
+        // The older one was established before; the handshakes overlapped if the newer one had begun by then.
+        let crosses = newer.born <= older.since && !older.is_successor;
+        let (loser, winner) =
+            if crosses && newer.lowest_nonce < older.lowest_nonce { (new, old) } else { (old, new) };
+        let ours = self.sas.get(&loser).is_some_and(|sa| sa.common.core.role == Role::Initiator);
+        let pair = self.pair(cx.now, key.local, key.remote);
+        pair.duels = pair.duels.saturating_add(u32::from(crosses));
+        if pair.duels > MOST_DUELS {
+            let text = "both ends keep beginning at once, and the peer keeps the SA that goes by our rule: both stay";
+            self.say(key, What::Trouble(text.to_owned()));
+            return;
+        }
+        let looks = match (crosses, ours) {
+            (true, true) => OURS,
+            (true, false) => THEIRS,
+            (false, _) => OLDER,
+        };
+        if let Some(sa) = self.sas.get_mut(&loser) {
+            sa.common.core.graceful = true;
+        }
+        if !crosses {
+            self.with_sa(cx, old, |sa, env| sa.check_liveness(env));
+        }
+        let text = if crosses { "both ends began at once" } else { "the peer began anew" };
+        self.say(key, What::Note(format!("{text}: SA {loser} goes, SA {winner} stays")));
+        self.chores
+            .insert((cx.now + LOOK, Chore::Duel { key, loser, winner, looks, early: crosses && ours }));
+    }
+
+    /// Looks whether the loser can go now.
+    pub(super) fn look_at_duel(&mut self, cx: &mut Context<'_>, chore: Chore) {
+        let Chore::Duel { key, loser, winner, looks, early } = chore else { return };
+        let established = |id: SaId| self.sas.get(&id).is_some_and(IkeSa::is_established);
+        if !established(loser) {
+            return;
+        }
+        if !established(winner) {
+            // The winner is gone: what is left stays.
+            if let Some(sa) = self.sas.get_mut(&loser) {
+                sa.common.core.graceful = false;
+            }
+            return;
+        }
+        let mut carries = false;
+        self.with_sa(cx, winner, |sa, env| carries = sa.common.children.carry(env, &sa.common.core));
+        if looks <= 1 || (early && carries) {
+            self.with_sa(cx, loser, |sa, env| sa.delete(env, "the pair has another IKE SA"));
+        } else {
+            let next = Chore::Duel { key, loser, winner, looks: looks - 1, early };
+            self.chores.insert((cx.now + LOOK, next));
+        }
+    }
+
+    /// The peer says that it knows no other SA with us (RFC 7296 §2.4): older ones of the same pair are gone at its end.
+    pub(super) fn initial_contact(&mut self, cx: &mut Context<'_>, key: PairKey, new: SaId) {
+        let Some(others) = self.pairs.get(&key).map(|pair| pair.sas.clone()) else { return };
+        for other in others.into_iter().filter(|other| *other != new) {
+            let Some((newer, older)) = self.sas.get(&new).zip(self.sas.get(&other)) else { continue };
+            let overlapped = newer.common.core.born <= older.common.core.since;
+            if older.is_established() && !overlapped && self.same_identities(new, other) {
+                self.with_sa(cx, other, |sa, env| sa.forget(env, "INITIAL_CONTACT from the peer"));
+            }
+        }
+    }
+
+    /// Whether a handshake may say INITIAL_CONTACT: nothing else is there or under way with that address, and it was not said
+    /// to the same peer before. A peer that is reached by two addresses is one: it has one key. (strongSwan destroys all other
+    /// SAs of our identity on it, without a DELETE.)
+    pub(super) fn may_say_initial_contact(&mut self, key: PairKey, id: SaId) -> bool {
+        let alone = self.pairs.get(&key).is_none_or(|pair| {
+            pair.sas
+                .iter()
+                .filter(|other| **other != id)
+                .filter_map(|other| self.sas.get(other))
+                .all(|sa| sa.is_lingering() || sa.is_closed())
+        });
+        let Some(peer) = self.peer_mark(key) else { return false };
+        let said = match self.contacted.get(&peer) {
+            Some(Contact::Made) => true,
+            // An attempt that came to nothing has not said it.
+            Some(Contact::Tried(by)) => *by != id && self.sas.contains_key(by),
+            None => false,
+        };
+        if alone && !said {
+            self.contacted.insert(peer, Contact::Tried(id));
+        }
+        alone && !said
+    }
+
+    /// An SA with the peer is there: from now on INITIAL_CONTACT would be a lie.
+    pub(super) fn contact_made(&mut self, key: PairKey) {
+        if let Some(peer) = self.peer_mark(key) {
+            self.contacted.insert(peer, Contact::Made);
+        }
+    }
+
+    /// What two addresses of one peer have in common before its identity is known: a digest of its key.
+    fn peer_mark(&self, key: PairKey) -> Option<Vec<u8>> {
+        let prf = self.provider.prf(PrfId::HMAC_SHA2_256)?;
+        let keys = self.peers.keys_for(None, key.remote);
+        Some(prf.compute(keys.first()?.expose(), &[b"INITIAL_CONTACT"]).expose().to_vec())
+    }
+}

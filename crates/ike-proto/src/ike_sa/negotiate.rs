@@ -1,0 +1,457 @@
+//! A CHILD_SA negotiated: what is asked for, what is answered, and both halves put into the kernel (RFC 7296 §1.3.1, §2.9,
+//! §2.17, §2.23.1).
+
+use std::net::IpAddr;
+
+use crate::crypto::keymat::{ChildKeys, Nonces};
+use crate::crypto::suite::EspSuite;
+use crate::error::Error;
+use crate::ids::{ChildSpi, PolicyIndex};
+use crate::ike_sa::children::{self, Child, Stage};
+use crate::ike_sa::core::Core;
+use crate::ike_sa::env::{Env, Wanted};
+use crate::message::parts::Parts;
+use crate::policy::proposal::{self, Choice, Offer};
+use crate::policy::sad::{Direction, Lifetimes, Mode, SaKey, SaSpec, SpiRequest};
+use crate::policy::selector::{Selector, ip_selectors};
+use crate::policy::spd::{Policy, Template};
+use crate::secret::Secret;
+use crate::time::Duration;
+use crate::wire::registry::{KeId, NotifyType, ProtocolId};
+use crate::wire::{IpSelector, Notify, Payload, Proposal, Sa, TrafficSelector, Ts};
+
+/// Packets after which an SA without extended sequence numbers asks for a rekey: three quarters of 2^32.
+const SOFT_PACKETS: u64 = 3 << 30;
+/// Packets after which it is dead: some way before the number would wrap.
+const HARD_PACKETS: u64 = (1 << 32) - (1 << 20);
+
+/// A child we asked for: what is to be compared with the answer.
+#[derive(Debug)]
+pub struct Plan {
+    /// What is wanted.
+    pub wanted: Wanted,
+    spi_in: ChildSpi,
+    offers: Vec<Offer>,
+}
+
+impl Plan {
+    /// Reserves an SPI in the kernel. In IKE_AUTH the offers go without key exchange (RFC 7296 §1.2).
+    ///
+    /// # Errors
+    /// If the kernel gives no SPI; then `wanted` comes back.
+    pub fn reserve(
+        env: &mut Env<'_>,
+        core: &Core,
+        wanted: Wanted,
+        offers: Vec<Offer>,
+    ) -> Result<Self, Box<(Wanted, Error)>> {
+        match reserve(env, core, &wanted.template) {
+            Ok(spi_in) => Ok(Self { wanted, spi_in, offers }),
+            Err(error) => Err(Box::new((wanted, error))),
+        }
+    }
+
+    /// SA, TSi, TSr and the wish for transport mode.
+    #[must_use]
+    pub fn payloads(&self) -> Vec<Payload> {
+        let (local, remote) = self.wanted.selector.ts();
+        let sa = proposal::to_payload(&self.offers, ProtocolId::ESP, &self.spi_in.0.to_be_bytes());
+        let ts = |selector| Ts { selectors: vec![TrafficSelector::Ip(selector)] };
+        let mut payloads = vec![Payload::Sa(sa), Payload::TsI(ts(local)), Payload::TsR(ts(remote))];
+        if self.wanted.template.mode == Mode::Transport {
+            payloads.push(transport_mode());
+        }
+        payloads
+    }
+
+    /// Gives the SPI back.
+    pub fn abandon(self, env: &mut Env<'_>, core: &Core) -> Wanted {
+        let _ = env.sad.remove(&SaKey { destination: core.path.local(), spi: self.spi_in });
+        self.wanted
+    }
+
+    /// The SPI we will receive on.
+    #[must_use]
+    pub const fn spi_in(&self) -> ChildSpi {
+        self.spi_in
+    }
+
+    /// The algorithms the peer chose, if they are among those we offered.
+    ///
+    /// # Errors
+    /// The peer's error, or what is wrong with its choice.
+    pub fn accept(&self, parts: &Parts) -> Result<Choice<EspSuite>, Error> {
+        if let Some(notify) = parts.error() {
+            return Err(Error::incompatible(notify.notify_type, "the peer refused the CHILD_SA"));
+        }
+        proposal::accept_esp(&self.offers, parts.sa()?).ok_or_else(|| {
+            Error::misbehaved(NotifyType::NO_PROPOSAL_CHOSEN, "the peer chose what was not offered")
+        })
+    }
+
+    /// Installs the child, as the initiator of the exchange does: both halves in one batch, or, when it is known already that
+    /// another child wins (RFC 7296 §2.8.1), only the half on which the peer may send until it is deleted.
+    ///
+    /// # Errors
+    /// What is wrong with the answer, or what the kernel says. The peer has installed its half by then: it is to be told.
+    pub fn complete(
+        &self,
+        env: &mut Env<'_>,
+        core: &Core,
+        parts: &Parts,
+        choice: &Choice<EspSuite>,
+        keyed: &Keyed<'_>,
+        install: Install,
+    ) -> Result<Child, Error> {
+        let transport = parts.has(NotifyType::USE_TRANSPORT_MODE);
+        if transport != (self.wanted.template.mode == Mode::Transport) {
+            return Err(refusal("the peer answered with another mode than the policy asks for"));
+        }
+        let local = as_seen(parts.ts_i()?, transport && core.path.nat.local, core.path.local());
+        let remote = as_seen(parts.ts_r()?, transport && core.path.nat.remote, core.path.remote());
+        let selector = self
+            .wanted
+            .selector
+            .narrow(&local, &remote)
+            .ok_or_else(|| refusal("the peer's traffic selectors do not meet the policy"))?;
+        authorize(env, core)?;
+        let keys = keyed.keys(env, core, &choice.suite)?;
+        let halves = Halves {
+            selector,
+            template: &self.wanted.template,
+            policy: self.wanted.policy,
+            spi_in: self.spi_in,
+            spi_out: spi_of(&choice.spi)?,
+            suite: choice.suite,
+        };
+        halves.install(env, core, keys, Side::Initiator, install)
+    }
+}
+
+/// What a child is keyed with besides SK_d: the nonces of its exchange, and its own key exchange if it has one.
+pub struct Keyed<'a> {
+    /// Of the exchange.
+    pub nonces: &'a Nonces,
+    /// Of its key exchanges, in order; none in IKE_AUTH.
+    pub shared: &'a [Secret],
+}
+
+impl Keyed<'_> {
+    fn keys(&self, env: &Env<'_>, core: &Core, suite: &EspSuite) -> Result<ChildKeys, Error> {
+        let keys = core.keys.as_ref().zip(core.prf(env)).map(|(sa, prf)| {
+            let suite = EspSuite { ke: None, ..*suite };
+            sa.sk_d.child_keys(prf, &suite, self.shared, self.nonces)
+        });
+        keys.ok_or_else(|| refusal("the IKE SA has no keys yet"))
+    }
+}
+
+/// A peer's request for a child, found acceptable; nothing is in the kernel yet.
+#[derive(Debug)]
+pub struct Accepted {
+    policy: Policy,
+    selector: Selector,
+    choice: Choice<EspSuite>,
+    reply_ts: (Ts, Ts),
+}
+
+impl Accepted {
+    /// The key exchange method it is to be keyed with.
+    #[must_use]
+    pub const fn ke(&self) -> Option<KeId> {
+        self.choice.suite.ke
+    }
+
+    /// Reserves an SPI, installs the child and gives the answer's payloads. A first child goes live at once, a successor
+    /// when the peer can receive on it (RFC 7296 §2.8).
+    ///
+    /// # Errors
+    /// What the kernel says; then nothing is installed.
+    pub fn install(
+        self,
+        env: &mut Env<'_>,
+        core: &Core,
+        keyed: &Keyed<'_>,
+        install: Install,
+    ) -> Result<(Child, Vec<Payload>), Error> {
+        let spi_out = spi_of(&self.choice.spi)?;
+        let keys = keyed.keys(env, core, &self.choice.suite)?;
+        let spi_in = reserve(env, core, &self.policy.template)?;
+        let halves = Halves {
+            selector: self.selector,
+            template: &self.policy.template,
+            policy: self.policy.index,
+            spi_in,
+            spi_out,
+            suite: self.choice.suite,
+        };
+        let child = halves.install(env, core, keys, Side::Responder, install)?;
+        let answer = Proposal { spi: spi_in.0.to_be_bytes().to_vec(), ..self.choice.answer };
+        let mut payloads = vec![
+            Payload::Sa(Sa { proposals: vec![answer] }),
+            Payload::TsI(self.reply_ts.0),
+            Payload::TsR(self.reply_ts.1),
+        ];
+        if child.mode == Mode::Transport {
+            payloads.push(transport_mode());
+        }
+        Ok((child, payloads))
+    }
+}
+
+/// Judges a peer's request for a child: its selectors against the policies that are the peer's, its proposals against ours.
+///
+/// # Errors
+/// TS_UNACCEPTABLE, NO_PROPOSAL_CHOSEN or INVALID_SYNTAX.
+pub fn judge(env: &Env<'_>, core: &Core, parts: &Parts, offers: &[Offer]) -> Result<Accepted, Error> {
+    let mode = match parts.has(NotifyType::USE_TRANSPORT_MODE) {
+        true => Mode::Transport,
+        false => Mode::Tunnel,
+    };
+    let (theirs, ours) = (parts.ts_i()?, parts.ts_r()?);
+    let substitute = mode == Mode::Transport;
+    let local = as_seen(ours, substitute && core.path.nat.local, core.path.local());
+    let remote = as_seen(theirs, substitute && core.path.nat.remote, core.path.remote());
+    let (policy, selector) = env
+        .policies
+        .between(core.path.local(), core.path.remote())
+        .filter(|policy| policy.template.mode == mode)
+        .find_map(|policy| Some((policy.clone(), policy.selector.narrow(&local, &remote)?)))
+        .ok_or_else(|| {
+            let (ts_r, ts_i) = (shown(&local), shown(&remote));
+            refusal(format!("no {mode:?} policy covers {ts_r} <=> {ts_i}"))
+        })?;
+    authorize(env, core)?;
+    refuse_anothers(env, core, theirs)?;
+    let sent = parts.optional_ke()?.map(|ke| ke.method);
+    let choice = proposal::choose_esp(offers, parts.sa()?, sent).ok_or_else(|| {
+        Error::incompatible(NotifyType::NO_PROPOSAL_CHOSEN, "none of the peer's ESP proposals is acceptable")
+    })?;
+    let (local_reply, remote_reply) = selector.ts();
+    let reply_ts = (
+        as_asked(theirs, remote_reply, &remote, theirs != &remote),
+        as_asked(ours, local_reply, &local, ours != &local),
+    );
+    Ok(Accepted { policy, selector, choice, reply_ts })
+}
+
+/// A peer may key only what its credential is listed for (RFC 4301 §4.4.3): TS_UNACCEPTABLE otherwise.
+fn authorize(env: &Env<'_>, core: &Core) -> Result<(), Error> {
+    let remote = core.path.remote();
+    let allowed = core.credential.as_ref().is_some_and(|credential| env.peers.authorizes(credential, remote));
+    let who = || core.remote_id.as_ref().map_or_else(|| "the peer".to_owned(), ToString::to_string);
+    allowed.then_some(()).ok_or_else(|| {
+        refusal(format!("the key that authenticated {} is not the one listed for {remote}", who()))
+    })
+}
+
+/// A peer that names an address for which we have a policy and it has not the key wants to key another's policy. Behind a NAT
+/// its own address would stand for the one it names, and it would get an SA that is not what it asked for: it gets none.
+fn refuse_anothers(env: &Env<'_>, core: &Core, theirs: &Ts) -> Result<(), Error> {
+    let anothers = ip_selectors(theirs).filter(|ip| is_single(ip)).map(|ip| ip.start).find(|named| {
+        *named != core.path.remote()
+            && env.policies.between(core.path.local(), *named).next().is_some()
+            && !core.credential.as_ref().is_some_and(|used| env.peers.authorizes(used, *named))
+    });
+    anothers.map_or(Ok(()), |named| {
+        Err(refusal(format!("the peer asks for the policy of {named}, whose key it does not have")))
+    })
+}
+
+fn refusal(what: impl Into<String>) -> Error {
+    Error::incompatible(NotifyType::TS_UNACCEPTABLE, what)
+}
+
+fn transport_mode() -> Payload {
+    Payload::Notify(Notify::status(NotifyType::USE_TRANSPORT_MODE, Vec::new()))
+}
+
+fn reserve(env: &mut Env<'_>, core: &Core, template: &Template) -> Result<ChildSpi, Error> {
+    let request = SpiRequest {
+        local: core.path.local(),
+        remote: core.path.remote(),
+        mode: template.mode,
+        reqid: template.reqid,
+    };
+    env.sad.reserve_spi(&request).map_err(|error| {
+        Error::incompatible(NotifyType::NO_PROPOSAL_CHOSEN, format!("the kernel gives no SPI: {error}"))
+    })
+}
+
+fn spi_of(octets: &[u8]) -> Result<ChildSpi, Error> {
+    let spi = <[u8; 4]>::try_from(octets).map(u32::from_be_bytes).unwrap_or_default();
+    // 0 to 255 are reserved (RFC 4303 §2.1).
+    if spi < 256 { Err(Error::malformed("the peer's SPI is not one of ESP")) } else { Ok(ChildSpi(spi)) }
+}
+
+fn shown(ts: &Ts) -> String {
+    ip_selectors(ts).map(|ip| format!("{}-{}", ip.start, ip.end)).collect::<Vec<_>>().join(",")
+}
+
+/// Transport mode behind a NAT (RFC 7296 §2.23.1): the side's single addresses stand for the address its packets have here.
+fn as_seen(ts: &Ts, substitute: bool, seen: IpAddr) -> Ts {
+    let replaced = |selector: &TrafficSelector| match selector {
+        TrafficSelector::Ip(ip) if substitute && is_single(ip) && ip.start.is_ipv4() == seen.is_ipv4() => {
+            TrafficSelector::Ip(IpSelector { start: seen, end: seen, ..*ip })
+        }
+        other => other.clone(),
+    };
+    Ts { selectors: ts.selectors.iter().map(replaced).collect() }
+}
+
+fn is_single(ip: &IpSelector) -> bool {
+    ip.start == ip.end
+}
+
+/// The answer's selector, an address that was substituted put back as the peer wrote it (RFC 7296 §2.23.1).
+fn as_asked(asked: &Ts, narrowed: IpSelector, seen: &Ts, substituted: bool) -> Ts {
+    let original = ip_selectors(asked)
+        .zip(ip_selectors(seen))
+        .find(|(_, seen)| {
+            substituted && is_single(&narrowed) && seen.start == narrowed.start && is_single(seen)
+        })
+        .map(|(asked, _)| IpSelector { start: asked.start, end: asked.end, ..narrowed });
+    Ts { selectors: vec![TrafficSelector::Ip(original.unwrap_or(narrowed))] }
+}
+
+/// How much of a child goes into the kernel at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Install {
+    /// Both halves.
+    Both,
+    /// The inbound half; the outbound one waits.
+    InboundFirst,
+    /// The inbound half; the child is to be deleted at once.
+    InboundOnly,
+}
+
+/// Which end of the exchange we are: it decides which keys are ours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Initiator,
+    Responder,
+}
+
+/// Both directions of a child, ready for the kernel.
+struct Halves<'a> {
+    selector: Selector,
+    template: &'a Template,
+    policy: PolicyIndex,
+    spi_in: ChildSpi,
+    spi_out: ChildSpi,
+    suite: EspSuite,
+}
+
+impl Halves<'_> {
+    fn install(
+        &self,
+        env: &mut Env<'_>,
+        core: &Core,
+        keys: ChildKeys,
+        side: Side,
+        install: Install,
+    ) -> Result<Child, Error> {
+        let (own, theirs) = match side {
+            Side::Initiator => (keys.initiator, keys.responder),
+            Side::Responder => (keys.responder, keys.initiator),
+        };
+        let encap = core.path.esp_encap();
+        let spec = |direction, spi, keys| SaSpec {
+            direction,
+            spi,
+            local: core.path.local(),
+            remote: core.path.remote(),
+            mode: self.template.mode,
+            reqid: self.template.reqid,
+            selector: self.selector,
+            suite: self.suite,
+            keys,
+            encap,
+            replay_window: core.peer.child.replay_window,
+            lifetimes: lifetimes(core.peer.child.lifetime, self.suite.esn),
+        };
+        let (inbound, outbound) =
+            (spec(Direction::In, self.spi_in, theirs), spec(Direction::Out, self.spi_out, own));
+        let added = match install {
+            Install::Both => env.sad.add_pair(&inbound, &outbound),
+            Install::InboundFirst | Install::InboundOnly => env.sad.add_inbound(&inbound),
+        };
+        added.map_err(|error| {
+            let _ = env.sad.remove(&inbound.key());
+            Error::incompatible(NotifyType::NO_PROPOSAL_CHOSEN, format!("the kernel refuses the SA: {error}"))
+        })?;
+        let stage = match install {
+            Install::Both => Stage::Live,
+            Install::InboundFirst => children::half(env.now, outbound),
+            Install::InboundOnly => Stage::Superseded { until: env.now },
+        };
+        let rekey_at = env.now + env.rng.jitter_down(core.peer.child.lifetime, 10);
+        Ok(Child {
+            id: env.child_id(),
+            policy: self.policy,
+            selector: self.selector,
+            mode: self.template.mode,
+            reqid: self.template.reqid,
+            spi_in: self.spi_in,
+            spi_out: self.spi_out,
+            suite: self.suite,
+            encap: encap.is_some(),
+            since: env.now,
+            rekey_at,
+            stage,
+            deleting: false,
+            seen: 0,
+        })
+    }
+}
+
+/// The kernel's limits: packets where the sequence number is short, and time as a backstop at one and a half lifetimes.
+fn lifetimes(lifetime: Duration, esn: bool) -> Lifetimes {
+    Lifetimes {
+        soft_packets: (!esn).then_some(SOFT_PACKETS),
+        hard_packets: (!esn).then_some(HARD_PACKETS),
+        hard_seconds: Some((lifetime + lifetime / 2).as_secs()),
+        ..Lifetimes::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ts(address: &str) -> Ts {
+        Ts { selectors: vec![TrafficSelector::Ip(IpSelector::host(address.parse().unwrap()))] }
+    }
+
+    #[test]
+    fn substitution_touches_single_addresses_only_and_is_undone_in_the_answer() {
+        let asked = ts("10.0.0.1");
+        let seen = as_seen(&asked, true, "198.51.100.1".parse().unwrap());
+        assert_eq!(seen, ts("198.51.100.1"));
+        let narrowed = IpSelector::host("198.51.100.1".parse().unwrap());
+        assert_eq!(as_asked(&asked, narrowed, &seen, true), asked);
+        assert_eq!(as_asked(&asked, narrowed, &seen, false), seen);
+        let range = Ts {
+            selectors: vec![TrafficSelector::Ip(IpSelector::all_between(
+                "10.0.0.0".parse().unwrap(),
+                "10.0.0.255".parse().unwrap(),
+            ))],
+        };
+        assert_eq!(as_seen(&range, true, "198.51.100.1".parse().unwrap()), range);
+        assert_eq!(as_seen(&asked, true, "2001:db8::1".parse().unwrap()), asked);
+    }
+
+    #[test]
+    fn an_spi_that_is_reserved_or_of_another_length_is_refused() {
+        assert!(spi_of(&[0, 0, 0, 255]).is_err());
+        assert!(spi_of(&[1, 2, 3]).is_err());
+        assert_eq!(spi_of(&[0, 0, 1, 0]), Ok(ChildSpi(256)));
+    }
+
+    #[test]
+    fn packet_limits_are_for_short_sequence_numbers() {
+        assert_eq!(lifetimes(Duration::from_secs(100), true).hard_packets, None);
+        let short = lifetimes(Duration::from_secs(100), false);
+        assert_eq!((short.soft_packets, short.hard_seconds), (Some(SOFT_PACKETS), Some(150)));
+    }
+}
