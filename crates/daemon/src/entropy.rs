@@ -1,11 +1,13 @@
-//! What must not repeat: the engine's seed, and the number of this start of the daemon.
+//! What must not repeat, and what must be kept: the engine's seed, the number of this start, the secret of quick crash
+//! detection.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use ike_proto::rng::Seed;
+use ike_proto::secret::Secret;
 use zeroize::Zeroizing;
 
 /// A seed of the kernel's randomness; waits until the kernel has gathered enough after boot.
@@ -53,6 +55,43 @@ pub fn next_boot_epoch(state_dir: &Path) -> io::Result<u32> {
     Ok(next)
 }
 
+/// Name of the file that holds the secret of quick crash detection.
+const CRASH_SECRET_FILE: &str = "qcd-secret";
+/// Octets of that secret.
+const CRASH_SECRET_LEN: usize = 32;
+
+/// The secret that quick crash detection's tokens are made with (RFC 6290 §5.1), made at the first start and kept: after a
+/// crash the same secret makes the token that a peer was given before.
+///
+/// # Errors
+/// The file cannot be read or written, has another length, or may be read by others.
+pub fn crash_secret(state_dir: &Path) -> io::Result<Secret> {
+    let path = state_dir.join(CRASH_SECRET_FILE);
+    let invalid = |what: &str| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("{} {what}: remove it", path.display()))
+    };
+    match File::open(&path) {
+        Ok(file) => {
+            if file.metadata()?.permissions().mode() & 0o077 != 0 {
+                return Err(invalid("may be read by others"));
+            }
+            let mut octets = Zeroizing::new(Vec::with_capacity(CRASH_SECRET_LEN + 1));
+            file.take(CRASH_SECRET_LEN as u64 + 1).read_to_end(&mut octets)?;
+            if octets.len() != CRASH_SECRET_LEN {
+                return Err(invalid("does not hold 32 octets"));
+            }
+            Ok(Secret::from_slice(&octets))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut octets = Zeroizing::new([0; CRASH_SECRET_LEN]);
+            getrandom::fill(octets.as_mut_slice()).map_err(io::Error::other)?;
+            replace(state_dir, &path, octets.as_slice())?;
+            Ok(Secret::from_slice(octets.as_slice()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Writes a file so that after a crash either the old or the new one is there.
 fn replace(directory: &Path, path: &Path, octets: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
@@ -70,8 +109,6 @@ fn replace(directory: &Path, path: &Path, octets: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
     use crate::testing::scratch_dir;
 
@@ -94,6 +131,22 @@ mod tests {
         fs::write(dir.join(EPOCH_FILE), "x").unwrap();
         assert!(next_boot_epoch(&dir).unwrap_err().to_string().contains("boot-epoch holds no number"));
         assert_eq!(fs::read_to_string(dir.join(EPOCH_FILE)).unwrap(), "x");
+    }
+
+    #[test]
+    fn the_crash_secret_is_made_once_kept_and_for_nobody_else() {
+        let dir = scratch_dir("qcd");
+        let first = crash_secret(&dir).unwrap();
+        assert_eq!(crash_secret(&dir).unwrap(), first);
+        assert_ne!(crash_secret(&scratch_dir("qcd-other")).unwrap(), first);
+        let path = dir.join(CRASH_SECRET_FILE);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(crash_secret(&dir).unwrap_err().to_string().contains("may be read by others"));
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, [7; 33]).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(crash_secret(&dir).unwrap_err().to_string().contains("does not hold 32 octets"));
     }
 
     #[test]

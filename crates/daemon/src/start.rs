@@ -46,9 +46,11 @@ pub fn start(
 
     let seed =
         entropy::seed().map_err(|error| Refusal::new(format!("the kernel gives no randomness: {error}")))?;
-    let epoch = entropy::next_boot_epoch(&cli.state_dir).map_err(|error| {
+    let unkept = |error: std::io::Error| {
         Refusal::new(format!("cannot keep state in {}: {error}", cli.state_dir.display()))
-    })?;
+    };
+    let epoch = entropy::next_boot_epoch(&cli.state_dir).map_err(unkept)?;
+    let crash_secret = entropy::crash_secret(&cli.state_dir).map_err(unkept)?;
     let listens = configuration.listens(cli.port, cli.natt_port)?;
     let (sockets, warnings) = Sockets::open(&listens)?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -63,7 +65,9 @@ pub fn start(
     let threads = std::thread::available_parallelism().map_or(1, Into::into);
     let pool = Pool::start(threads, &provider, &answered)
         .map_err(|error| Refusal::new(format!("cannot start a thread: {error}")))?;
-    let endpoint = Endpoint::new(configuration.endpoint(&listens, epoch), Arc::default(), provider, &seed);
+    let mut endpoint =
+        Endpoint::new(configuration.endpoint(&listens, epoch), Arc::default(), provider, &seed);
+    endpoint.set_qcd_secret(crash_secret);
 
     if let Some(set) = &configuration.policies {
         let plan = Plan::new(&wanted, &present, set.replaces, &[]);
