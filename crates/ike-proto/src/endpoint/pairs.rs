@@ -44,6 +44,8 @@ pub(super) struct Pair {
     failures: u32,
     /// When the next attempt is made, if one waits.
     pub(super) retry_at: Option<Instant>,
+    /// When the last attempt failed.
+    failed_at: Option<Instant>,
     /// The last failure.
     pub(super) last_error: Option<(Instant, String)>,
     /// When its state last changed.
@@ -61,6 +63,7 @@ impl Pair {
             wanted: BTreeMap::new(),
             failures: 0,
             retry_at: None,
+            failed_at: None,
             last_error: None,
             since: now,
             duels: 0,
@@ -89,6 +92,12 @@ impl Endpoint {
             cx.sad.release_acquire(&acquire);
             return;
         };
+        // Straight after a failure, traffic does not begin again before the pause is over: each packet would.
+        let pair = self.pair(cx.now, key.local, key.remote);
+        if pair.retry_at.is_some() && pair.failed_at.is_some_and(|at| cx.now < at + FIRST_PAUSE) {
+            pair.wanted.insert(wanted.policy, wanted);
+            return;
+        }
         self.want(cx, key, wanted, TRAFFIC);
     }
 
@@ -270,6 +279,7 @@ impl Endpoint {
         let cap = self.config.backoff_cap;
         let pair = self.pair(cx.now, key.local, key.remote);
         pair.last_error = Some((cx.now, cause));
+        pair.failed_at = Some(cx.now);
         pair.since = cx.now;
         if pair.wanted.is_empty() || pair.retry_at.is_some() {
             return;
