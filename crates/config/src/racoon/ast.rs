@@ -95,6 +95,8 @@ pub(crate) struct RemoteBlock {
     pub(crate) name: Spanned<RemoteName>,
     pub(crate) inherit: Option<Spanned<RemoteName>>,
     pub(crate) options: Vec<Spanned<RemoteOption>>,
+    /// Whether a statement in it could not be read: what seems to be missing may be that one.
+    pub(crate) broken: bool,
 }
 
 /// One option of a remote; the span is the option's keyword.
@@ -170,6 +172,8 @@ pub(crate) enum NumberOption {
 #[derive(Clone, Debug)]
 pub(crate) struct ProposalBlock {
     pub(crate) options: Vec<Spanned<ProposalOption>>,
+    /// As in [`RemoteBlock`].
+    pub(crate) broken: bool,
 }
 
 /// One option of a proposal; the span is its value's.
@@ -218,6 +222,8 @@ pub(crate) struct SaInfoBlock {
     pub(crate) from: Option<WrittenId>,
     pub(crate) group: Option<Range<usize>>,
     pub(crate) options: Vec<Spanned<SaInfoOption>>,
+    /// As in [`RemoteBlock`].
+    pub(crate) broken: bool,
 }
 
 #[derive(Debug)]

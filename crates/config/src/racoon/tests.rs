@@ -425,6 +425,23 @@ fn certificates_are_joined_to_their_directory() {
     assert_eq!(remote.ca_certificate.as_deref(), Some(Path::new("/etc/racoon/certs/ca")));
 }
 
+#[test]
+fn a_line_that_cannot_be_read_is_not_missed_a_second_time() {
+    let unknown = remote_said(
+        "exchange_mode main; proposal { encryption_algorithm aes; hash_algorithm sha257;
+        authentication_method pre_shared_key; dh_group 14; }",
+    );
+    assert_eq!(unknown.matches("error").count(), 1, "{unknown}");
+    assert!(unknown.contains("sha257") && unknown.contains("did you mean `sha256`"), "{unknown}");
+    let child = said(
+        "sainfo anonymous { encryption_algorithm frob; authentication_algorithm hmac_sha256;
+        compression_algorithm deflate; }",
+    );
+    assert_eq!(child.matches("error").count(), 1, "{child}");
+    let mode = remote_said(&format!("exchange_mode aggresive; {PROPOSAL}"));
+    assert_eq!(mode.matches("error").count(), 1, "{mode}");
+}
+
 /// Each of these statements gives exactly this, at this place.
 #[test]
 fn diagnostics_name_the_place_and_what_was_expected() {

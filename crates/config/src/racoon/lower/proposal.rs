@@ -58,7 +58,7 @@ impl Lowering<'_> {
             (lines.method.is_none(), "authentication_method"),
             (lines.group.is_none(), "dh_group"),
         ];
-        for (_, name) in missing.iter().filter(|(missing, _)| *missing) {
+        for (_, name) in missing.iter().filter(|(missing, _)| *missing && !written.block.broken) {
             self.error(source, span.clone(), format!("this proposal has no `{name}`"));
         }
         let cipher = lines.encryption.and_then(|line| self.cipher(source, &line));

@@ -31,6 +31,8 @@ pub(super) struct Draft {
     name: RemoteName,
     remote_address: Option<Endpoint>,
     has_exchange_mode: bool,
+    /// Whether a statement could not be read: what seems to be missing may be that one.
+    broken: bool,
     my_identifier: Identifier,
     peers_identifiers: Vec<Identifier>,
     verify_identifier: bool,
@@ -96,6 +98,7 @@ impl Draft {
             name,
             remote_address: None,
             has_exchange_mode: false,
+            broken: false,
             my_identifier: Identifier::Address(None),
             peers_identifiers: Vec::new(),
             verify_identifier: false,
@@ -167,6 +170,7 @@ impl Lowering<'_> {
             self.uses(Feature::RemotePort, source, &block.name.span);
         }
         let mut once = Once::default();
+        draft.broken |= block.broken;
         for option in block.options {
             self.remote_option(source, directory, &mut draft, &mut once, option);
         }
@@ -370,12 +374,14 @@ impl Lowering<'_> {
     /// Completes one block: what is mandatory is there, and options that depend on each other agree.
     pub(super) fn finish_remote(&mut self, draft: Draft) -> Option<Remote> {
         let (source, span) = (Arc::clone(&draft.source), draft.span.clone());
-        if !draft.has_exchange_mode {
+        if !draft.has_exchange_mode && !draft.broken {
             let help = "write `exchange_mode main;`: racoon's grammar asks for it, though IKEv2 does not";
             self.error_with_help(&source, span.clone(), "this remote has no `exchange_mode`", help);
         }
         if draft.proposals.is_empty() {
-            self.error(&source, span.clone(), "this remote has no `proposal`");
+            if !draft.broken {
+                self.error(&source, span.clone(), "this remote has no `proposal`");
+            }
             return None;
         }
         let proposals = self.proposals(&draft.proposals, draft.lifetime);

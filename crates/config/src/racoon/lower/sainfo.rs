@@ -27,6 +27,8 @@ struct Lines {
     encryption: Vec<Line>,
     authentication: Vec<Line>,
     compression: bool,
+    /// Whether a statement could not be read: what seems to be missing may be that one.
+    broken: bool,
 }
 
 impl Lowering<'_> {
@@ -52,9 +54,10 @@ impl Lowering<'_> {
         if let Some(id) = &block.from {
             self.uses(Feature::SaInfoFrom, source, &id.span);
         }
-        let lines = self.sainfo_lines(source, block.options);
+        let broken = block.broken;
+        let lines = Lines { broken, ..self.sainfo_lines(source, block.options) };
         let proposals = self.esp_proposals(source, &span, &lines);
-        if !lines.compression {
+        if !lines.compression && !broken {
             let help = "write `compression_algorithm deflate;`: racoon's grammar asks for it, though nothing is compressed";
             self.error_with_help(source, span.clone(), "this sainfo has no `compression_algorithm`", help);
         }
@@ -143,10 +146,10 @@ impl Lowering<'_> {
             "the cipher authenticates by itself"
         };
         self.warn_of_weak(source, &lines.authentication, integ, instead, integs.is_empty());
-        if lines.encryption.is_empty() {
+        if lines.encryption.is_empty() && !lines.broken {
             self.error(source, span.clone(), "this sainfo has no `encryption_algorithm`");
         }
-        if lines.authentication.is_empty() && needs_integrity {
+        if lines.authentication.is_empty() && needs_integrity && !lines.broken {
             self.error(source, span.clone(), "this sainfo has no `authentication_algorithm`");
         }
         if integs.is_empty() {

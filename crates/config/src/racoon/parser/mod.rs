@@ -21,7 +21,7 @@ pub(crate) fn parse(
     octets: &[u8],
     diagnostics: &mut Diagnostics,
 ) -> Vec<Statement> {
-    let mut parser = Parser { lexer: Lexer::new(source, octets), diagnostics };
+    let mut parser = Parser { lexer: Lexer::new(source, octets), diagnostics, skipped: 0 };
     let mut statements = Vec::new();
     loop {
         let token = parser.peek();
@@ -48,6 +48,8 @@ type Parsed<T> = Result<T, Failed>;
 struct Parser<'a, 'd> {
     lexer: Lexer<'a>,
     diagnostics: &'d mut Diagnostics,
+    /// Statements that could not be read and were skipped.
+    skipped: usize,
 }
 
 impl Parser<'_, '_> {
@@ -177,6 +179,7 @@ impl Parser<'_, '_> {
 
     /// Skips behind the next `;`, behind a whole block, or to the `}` of the block around.
     fn recover(&mut self) {
+        self.skipped += 1;
         let mut depth = 0_usize;
         loop {
             match self.peek().kind {

@@ -84,10 +84,11 @@ impl Parser<'_, '_> {
             inherit = Some(self.remote_name()?);
         }
         if inherit.is_some() && self.eat(b';') {
-            return Ok(RemoteBlock { name, inherit, options: Vec::new() });
+            return Ok(RemoteBlock { name, inherit, options: Vec::new(), broken: false });
         }
+        let before = self.skipped;
         let options = self.block(Self::remote_option)?;
-        Ok(RemoteBlock { name, inherit, options })
+        Ok(RemoteBlock { name, inherit, options, broken: self.skipped > before })
     }
 
     fn remote_name(&mut self) -> Parsed<Spanned<RemoteName>> {
@@ -119,9 +120,11 @@ impl Parser<'_, '_> {
         let name = self.option_name(NAMES, "an option of remote")?;
         let value = match name.value {
             Name::Proposal => {
+                let before = self.skipped;
                 let options = self.block(Self::proposal_option)?;
+                let broken = self.skipped > before;
                 return Ok(Spanned {
-                    value: RemoteOption::Proposal(ProposalBlock { options }),
+                    value: RemoteOption::Proposal(ProposalBlock { options, broken }),
                     span: name.span,
                 });
             }

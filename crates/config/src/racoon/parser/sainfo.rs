@@ -43,8 +43,9 @@ impl Parser<'_, '_> {
                 group = Some(name.span);
             }
         }
+        let before = self.skipped;
         let options = self.block(Self::sainfo_option)?;
-        Ok(SaInfoBlock { local, remote, from, group, options })
+        Ok(SaInfoBlock { local, remote, from, group, options, broken: self.skipped > before })
     }
 
     /// Takes `(` around a selector: racoon's lexer passed it over.
