@@ -250,6 +250,17 @@ impl ModelSad {
         }
     }
 
+    /// The newest inbound SA for `selector` comes to a limit, as if it had carried that much.
+    pub fn expire(&mut self, selector: &Selector, hard: bool) {
+        let inbound =
+            self.live().filter(|sa| sa.spec.direction == Direction::In && selector.covers(&sa.spec.selector));
+        let Some(key) = inbound.max_by_key(|sa| sa.order).map(|sa| sa.spec.key()) else { return };
+        if hard {
+            self.states.remove(&key);
+        }
+        self.notices.push_back(Notice::Expire { key, hard });
+    }
+
     fn raise(&mut self, policy: &Policy, inner: &Inner) {
         if self.acquires.contains_key(&policy.index) {
             return;

@@ -105,8 +105,11 @@ const MESH_KEY: &str = "the key of the whole mesh";
 impl Scenario {
     /// `hosts` hosts on one network, every pair protected and with a flow that its lower-numbered host starts.
     #[must_use]
-    pub fn mesh(hosts: u8) -> Self {
-        let address = |host: u8| IpAddr::from([10, 0, 0, host]);
+    pub fn mesh(hosts: u16) -> Self {
+        let address = |host: u16| {
+            let [high, low] = host.to_be_bytes();
+            IpAddr::from([10, 0, high, low])
+        };
         let specs = (0..hosts).map(|own| {
             let others = (0..hosts).filter(|other| *other != own);
             let policies =

@@ -64,6 +64,15 @@ pub enum Action {
     },
     /// A host's daemon is told that notices of its kernel were lost.
     LoseNotices(usize),
+    /// The newest inbound SA of one of a host's policies comes to a limit of its kernel.
+    Expire {
+        /// The host.
+        host: usize,
+        /// Which of its policies.
+        policy: usize,
+        /// Whether the SA is gone by it.
+        hard: bool,
+    },
 }
 
 impl Action {
@@ -76,6 +85,7 @@ impl Action {
             | Self::Shutdown(host)
             | Self::Reboot(host)
             | Self::ClockJump { host, .. }
+            | Self::Expire { host, .. }
             | Self::LoseNotices(host) => Some(*host),
             Self::Cut { .. } | Self::Weather(_) | Self::RestartNat(_) | Self::Run { .. } => None,
         }

@@ -38,6 +38,16 @@ pub struct Tally {
     pub refused: BTreeMap<Refusal, u64>,
 }
 
+impl Tally {
+    /// Packets that the sender's kernel could not send or the receiver's did not take, copies aside: what the hosts lost,
+    /// not the link.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        let refused = self.refused.iter().filter(|(why, _)| **why != Refusal::Replay);
+        self.no_sa + refused.map(|(_, count)| count).sum::<u64>()
+    }
+}
+
 /// A flow and its counts.
 #[derive(Clone, Debug)]
 pub struct Flow {
@@ -68,6 +78,12 @@ impl Flow {
     /// The counts of packets, or of answers.
     pub const fn tally(&mut self, reply: bool) -> &mut Tally {
         if reply { &mut self.back } else { &mut self.out }
+    }
+
+    /// Packets and answers that the hosts lost, not the link.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.out.dropped() + self.back.dropped()
     }
 
     /// Whether at least `count` packets arrived, and as many answers where there are any.

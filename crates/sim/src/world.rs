@@ -2,6 +2,7 @@
 
 mod carry;
 
+use core::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -60,6 +61,8 @@ pub struct Counts {
     pub ike_sas: u64,
     /// Children installed, each end counted.
     pub children: u64,
+    /// IKE SAs and children that a successor replaced, each end counted.
+    pub rekeyed: u64,
     /// Clear packets between protected hosts that crossed the link.
     pub leaked: u64,
 }
@@ -85,6 +88,8 @@ pub struct World {
     pending: usize,
     stalled: u32,
     violation: Option<Violation>,
+    /// The host that was not at rest when this was last looked at.
+    restless: Cell<usize>,
 }
 
 impl World {
@@ -117,6 +122,7 @@ impl World {
             pending: 0,
             stalled: 0,
             violation: None,
+            restless: Cell::new(0),
         };
         for (flow, spec) in scenario.flows.iter().enumerate() {
             world.push(Instant::ZERO + spec.start, Due::Send(flow));
@@ -192,7 +198,11 @@ impl World {
             let what = format!("{} messages, jobs or notices are under way", self.pending);
             return Err(Unrest { host: 0, peer: None, what });
         }
-        oracle::at_rest(&self.hosts, &self.network)
+        let rest = oracle::at_rest(&self.hosts, &self.network, self.restless.get());
+        if let Err(unrest) = &rest {
+            self.restless.set(unrest.host);
+        }
+        rest
     }
 
     /// Steps until `done` or until `limit` after the beginning; whether it is done.
@@ -355,6 +365,9 @@ impl World {
         match &event.what {
             What::IkeSaUp { .. } => self.counts.ike_sas += 1,
             What::ChildUp { .. } => self.counts.children += 1,
+            What::IkeSaDown { cause } | What::ChildDown { cause, .. } if cause == "rekeyed" => {
+                self.counts.rekeyed += 1;
+            }
             _ => {}
         }
         self.trace.see(self.now, Sight::Said(host, Box::new(event)));
@@ -386,6 +399,11 @@ impl World {
             Action::Weather(conditions) => self.weather = conditions,
             Action::RestartNat(number) => self.network.restart(number),
             Action::Run { flow, running } => self.flows[flow].running = running,
+            Action::Expire { host, policy, hard } => {
+                let selector = self.hosts[host].spec.policies[policy].selector;
+                self.hosts[host].sad.expire(&selector, hard);
+                self.forward_notices(host);
+            }
             Action::LoseNotices(host) => {
                 self.hosts[host].hear(self.now, Notice::Lost);
                 self.settle(host);

@@ -1,7 +1,7 @@
 //! The CHILD_SAs of one IKE SA, from their installation to the last packet that may still come (RFC 7296 §2.8).
 //!
 //! ```text
-//! Half --traffic comes, the old one is deleted, or 1 s--> Live --rekeyed--> Superseded --deleted--> Draining --> gone
+//! Half --traffic comes, the old one is deleted, or 15 s-> Live --rekeyed--> Superseded --deleted--> Draining --> gone
 //!  ^ made by the peer's rekey: inbound only                |                                          inbound only
 //!                                                          '--deleted--> gone
 //! ```
@@ -15,8 +15,9 @@ use crate::policy::sad::{Mode, SaKey, SaSpec};
 use crate::policy::selector::Selector;
 use crate::time::{Duration, Instant};
 
-/// A half child goes live after this, whatever has come by then.
-const HALF_LIFE: Duration = Duration::from_secs(1);
+/// A half child goes live after this, whatever has come by then. Its predecessor carries the traffic that long, so this is
+/// only for peers that never delete that: a response that is lost a few times must not make us send what the peer has no SA for.
+const HALF_LIFE: Duration = Duration::from_secs(15);
 /// How often a half child is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long packets under way may still come in on a child that is deleted after a rekey.

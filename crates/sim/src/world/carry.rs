@@ -13,7 +13,7 @@ use crate::link::Copy;
 use crate::network::Site;
 use crate::null_crypto::Digest;
 use crate::packet::{Body, Esp, Inner, Packet};
-use crate::sad::Sending;
+use crate::sad::{Refusal, Sending};
 use crate::script::{Fate, Forgery};
 use crate::trace::{Sight, strip_marker};
 
@@ -148,7 +148,13 @@ impl World {
                 tally.delivered += 1;
                 self.echo(host, inner);
             }
-            Err(refusal) => *tally.refused.entry(refusal).or_default() += 1,
+            Err(refusal) => {
+                *tally.refused.entry(refusal).or_default() += 1;
+                if refusal != Refusal::Replay {
+                    let what = format!("{} refuses ESP {}: {refusal:?}", self.hosts[host].spec.name, esp.spi);
+                    self.trace.see(self.now, Sight::Done(Some(host), what));
+                }
+            }
         }
         self.forward_notices(host);
         self.arm(host);

@@ -101,6 +101,12 @@ impl Creating {
         self.replaces
     }
 
+    /// The child that the peer made in the same place meanwhile.
+    #[must_use]
+    pub fn crossing_child(&self) -> Option<ChildId> {
+        self.crossing.as_ref().map(|crossing| crossing.child)
+    }
+
     /// Whether its request has been sent.
     #[must_use]
     pub const fn is_sent(&self) -> bool {
@@ -157,6 +163,7 @@ impl Creating {
         let (replaces, crossed) = (self.replaces, self.crossing.is_some());
         let wanted = self.plan.abandon(env, &common.core);
         match replaces {
+            Some(old) if crossed => common.children.supersede(env, old),
             Some(old) => rekey_child::refused(env, common, old, wanted, error.notify()),
             // The peer has made what we wanted.
             None if crossed => {}
@@ -190,7 +197,8 @@ impl Creating {
     /// INVALID_KE_PAYLOAD: the same child once more with a key of the method the peer likes (RFC 7296 §1.3).
     fn with_method(self, env: &mut Env<'_>, common: &mut Common, method: KeId) -> Option<Self> {
         let offered = common.core.peer.child.offers.iter().any(|offer| offer.ke.contains(&method));
-        if offered && !self.tried.contains(&method) {
+        // Where the peer has made a successor meanwhile, nothing is left to ask for.
+        if offered && self.crossing.is_none() && !self.tried.contains(&method) {
             return Some(self.key(env, common, method));
         }
         let what = format!("the peer wants key exchange method {method}");
@@ -247,6 +255,10 @@ impl Creating {
                 common.children.add(env, &common.core, child);
                 if loses {
                     common.tasks.retire_child(id);
+                    // The peer's successor stays, and the peer deletes the old one.
+                    if let Some(old) = replaces {
+                        common.children.supersede(env, old);
+                    }
                 } else {
                     if let Some(crossing) = crossing {
                         common.children.supersede(env, crossing.child);
@@ -376,11 +388,16 @@ fn finish(
     let twins = common.children.iter().filter(|twin| twin.policy == policy && twin.selector == selector);
     let twins: Vec<ChildId> = twins.filter(|twin| twin.serves()).map(|twin| twin.id).collect();
     common.children.add(env, &common.core, child);
-    let crossed = common.tasks.creating().filter(|creating| match old {
+    let same = |creating: &Creating| match old {
         Some((old, _)) => creating.replaces == Some(old),
         None => creating.replaces.is_none() && creating.policy() == policy,
-    });
-    if let Some(creating) = crossed {
+    };
+    // Ours may have begun while the peer's key was computed; what is not asked for yet need not be any more.
+    let unsent = common.tasks.creating().is_some_and(|creating| same(creating) && !creating.is_sent());
+    if let Some(unsent) = unsent.then(|| common.tasks.drop_unsent()).flatten() {
+        unsent.abandon(env, common);
+    }
+    if let Some(creating) = common.tasks.creating().filter(|creating| same(creating)) {
         // Ours is under way: which of the two stays is known when its answer comes.
         creating.crossing = Some(Crossing { child: id, nonces });
     } else {

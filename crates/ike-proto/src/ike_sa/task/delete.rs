@@ -82,9 +82,11 @@ fn delete_child(env: &mut Env<'_>, common: &mut Common, spi_out: ChildSpi) -> Op
     let ours = match &found {
         None => Ours::Absent,
         Some((.., true, _)) => Ours::Deleting,
-        Some((id, ..)) if common.tasks.rekeys(*id) => Ours::Rekeying,
         Some((id, ..)) => match common.children.get(*id).map(|child| &child.stage) {
             Some(Stage::Superseded { .. }) => Ours::Superseded,
+            // Both ends rekeyed it; that the peer deletes it says that the peer's successor is there.
+            _ if common.tasks.has_crossed(*id) => Ours::Superseded,
+            _ if common.tasks.rekeys(*id) => Ours::Rekeying,
             _ => Ours::Idle,
         },
     };

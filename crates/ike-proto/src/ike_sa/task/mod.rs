@@ -181,6 +181,13 @@ impl Tasks {
         matches!(&self.active, Some(Active::Creating(creating)) if creating.replaces() == Some(child))
     }
 
+    /// Whether our rekey of this child is under way and the peer has made a successor too.
+    #[must_use]
+    pub fn has_crossed(&self, child: ChildId) -> bool {
+        self.rekeys(child)
+            && matches!(&self.active, Some(Active::Creating(creating)) if creating.crossing_child().is_some())
+    }
+
     /// Whether our rekey of the IKE SA is under way.
     #[must_use]
     pub const fn rekeys_ike(&self) -> bool {

@@ -4,7 +4,7 @@
 //! --- SK {N(REKEY_SA), SA, Ni, [KEi,] TSi, TSr} -->     installs its inbound half
 //! <--- SK {SA, Nr, [KEr,] TSi, TSr} ---
 //! installs both halves: from now on it sends on the new one
-//! === ESP on the new child ==>                          installs its outbound half (or on the DELETE, or after 1 s)
+//! === ESP on the new child ==>                          installs its outbound half (or on the DELETE, or after 15 s)
 //! --- SK {D(old)} -->
 //! <--- SK {D(old)} ---                                  both keep the old inbound half for a grace
 //! ```
@@ -30,6 +30,12 @@ const MUCH_LATER: Duration = Duration::from_secs(60);
 
 /// Begins the rekey of a child that is still the one that serves.
 pub fn start(env: &mut Env<'_>, common: &mut Common, old: ChildId) -> Option<Creating> {
+    if common.children.get(old).is_some_and(|child| matches!(child.stage, Stage::Half { .. })) {
+        // The peer may not have it yet and would say so.
+        let again = env.now + env.rng.jitter_down(LATER, 50);
+        common.children.put_off(env.now, old, again);
+        return None;
+    }
     let child = common.children.get(old).filter(|child| child.serves())?;
     let path = common.core.path;
     // The policy may have another index by now; what it says then counts.
