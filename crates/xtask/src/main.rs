@@ -1,4 +1,4 @@
-//! The commands of the project: `cargo xtask demo`, `test`, `lint`, `interop`, `fuzz`.
+//! The commands of the project: `cargo xtask demo`, `test`, `lint`, `interop`, `fuzz`, `sim`.
 #![allow(clippy::disallowed_methods, reason = "commands for people live in real time")]
 
 mod demo;
@@ -7,6 +7,7 @@ mod interop;
 mod lint;
 mod run;
 mod screen;
+mod sim;
 mod test;
 
 use std::process::ExitCode;
@@ -33,6 +34,8 @@ enum Command {
     Interop(interop::Arguments),
     /// Fuzz the doors through which foreign bytes come in.
     Fuzz(fuzz::Arguments),
+    /// A mesh of simulated hosts that all start at once.
+    Sim(sim::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Lint => lint::run(),
         Command::Interop(arguments) => interop::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Sim(arguments) => sim::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
