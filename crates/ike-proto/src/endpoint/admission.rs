@@ -1,6 +1,8 @@
 //! Who may begin an IKE SA: first requests, judged without state and answered at most once each (RFC 7296 §2.1, §2.5, §2.6).
 
+use crate::endpoint::duel::UNFINISHED;
 use crate::endpoint::half_open::Lane;
+use crate::endpoint::pairs::PairKey;
 use crate::endpoint::{Context, Endpoint, FirstName};
 use crate::error::{self, Reaction, Stage};
 use crate::ids::{IkeSpi, Role};
@@ -64,7 +66,11 @@ impl Endpoint {
         let core = Core::new(id, Role::Responder, spis, peer, Path::new(flow), cx.now);
         let received = Received { header, flow, datagram: message, parts: &parts };
         let mut signals = Vec::new();
-        let sa = IkeSa::respond(&mut self.env(cx, &mut signals), core, request, &received);
+        let mut sa = IkeSa::respond(&mut self.env(cx, &mut signals), core, request, &received);
+        if self.has_established(PairKey { local: flow.local.ip(), remote: flow.remote.ip() }) {
+            // The peer may learn of that SA meanwhile, and step back from this one without a word.
+            sa.hurry(cx.now + UNFINISHED);
+        }
         self.by_first_request.insert(named, id);
         self.first_names.insert(id, named);
         let lane = self.lane(flow);

@@ -21,6 +21,8 @@ const OURS: u32 = 10;
 const THEIRS: u32 = 25;
 /// An older SA that is not of a crossing goes after this.
 const OLDER: u32 = 50;
+/// How long a handshake of the peer may go on when the pair has an SA.
+pub(super) const UNFINISHED: Duration = Duration::from_secs(20);
 /// Crossings of one pair in a row, after which both SAs are kept: the peer does not agree.
 const MOST_DUELS: u32 = 3;
 
@@ -39,8 +41,12 @@ impl Endpoint {
         let Some(others) = self.pairs.get(&key).map(|pair| pair.sas.clone()) else { return };
         for other in others.into_iter().filter(|other| *other != new) {
             let Some(sa) = self.sas.get(&other) else { continue };
-            if sa.is_handshaking() {
+            if sa.is_initiating() {
                 self.step_back(cx, key, other);
+            } else if sa.is_handshaking() {
+                // The peer has stepped back from it, or is about to finish it.
+                let until = cx.now + UNFINISHED;
+                self.with_sa(cx, other, |sa, _| sa.hurry(until));
             } else if sa.is_established() && self.same_identities(new, other) {
                 self.decide(cx, key, new, other);
             }

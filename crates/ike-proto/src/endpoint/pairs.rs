@@ -256,7 +256,8 @@ impl Endpoint {
         }
     }
 
-    fn has_established(&self, key: PairKey) -> bool {
+    /// Whether the pair has an authenticated IKE SA.
+    pub(super) fn has_established(&self, key: PairKey) -> bool {
         let sas = self.pairs.get(&key).into_iter().flat_map(|pair| &pair.sas);
         sas.filter_map(|id| self.sas.get(id)).any(IkeSa::is_established)
     }

@@ -120,6 +120,13 @@ impl IkeSa {
         state.into_wanted(env, &self.common)
     }
 
+    /// A handshake that is not done at `at_the_latest` is given up.
+    pub fn hurry(&mut self, at_the_latest: Instant) {
+        if let Phase::Handshake { until, .. } = &mut self.phase {
+            *until = (*until).min(at_the_latest);
+        }
+    }
+
     /// Ends the SA without a word: the peer does not have it any more.
     pub fn forget(&mut self, env: &mut Env<'_>, cause: &str) {
         if self.is_established() {
