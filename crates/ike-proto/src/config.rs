@@ -57,8 +57,6 @@ pub struct EndpointConfig {
     pub cookie_threshold_per_source: usize,
     /// Set up every pair the policies name when they are first set (a host that starts brings its pairs back at once).
     pub initiate_at_start: bool,
-    /// Interval of NAT keepalives, sent by an end that is behind a NAT (RFC 3948 §2.3).
-    pub keepalive: Option<Duration>,
 }
 
 impl Default for EndpointConfig {
@@ -77,7 +75,6 @@ impl Default for EndpointConfig {
             cookie_threshold: 64,
             cookie_threshold_per_source: 8,
             initiate_at_start: false,
-            keepalive: Some(Duration::from_secs(20)),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::message::parts::Parts;
 use crate::output::{Event, Flow, What};
 use crate::policy::peer::SharedPeer;
 use crate::time::Instant;
-use crate::wire::registry::{ExchangeType, NotifyType, PayloadType};
+use crate::wire::registry::{NotifyType, PayloadType};
 use crate::wire::{Flags, Header, Located, Notify, Payload, locate};
 
 /// What becomes of a first request that can be read.
@@ -126,16 +126,7 @@ impl Endpoint {
 
     /// An answer without state: our SPI stays zero (RFC 7296 §2.6, §2.21.1).
     fn refuse_first(&mut self, flow: Flow, header: &Header, notify: Notify) {
-        let answer = Header {
-            spi_r: IkeSpi::ZERO,
-            first: PayloadType::NONE,
-            major: Header::MAJOR,
-            minor: 0,
-            exchange: ExchangeType::IKE_SA_INIT,
-            flags: Flags::new(false, true),
-            ..*header
-        };
-        self.out.transmit(flow, &init::plain(&answer, &[Payload::Notify(notify)]));
+        self.answer_in_clear(flow, &Header { spi_r: IkeSpi::ZERO, ..*header }, &[Payload::Notify(notify)]);
     }
 
     /// A request of a higher major version is told ours; a response never is (RFC 7296 §2.5).
@@ -143,15 +134,20 @@ impl Endpoint {
         if header.flags.is_response() {
             return;
         }
+        let notify = Notify::error(NotifyType::INVALID_MAJOR_VERSION);
+        self.answer_in_clear(flow, header, &[Payload::Notify(notify)]);
+    }
+
+    /// Answers a request that has no SA here: its SPIs and message id, our version, nothing protected.
+    pub(super) fn answer_in_clear(&mut self, flow: Flow, request: &Header, payloads: &[Payload]) {
         let answer = Header {
             first: PayloadType::NONE,
             major: Header::MAJOR,
             minor: 0,
-            flags: Flags::new(!header.flags.is_initiator(), true),
-            ..*header
+            flags: Flags::new(!request.flags.is_initiator(), true),
+            ..*request
         };
-        let notify = Notify::error(NotifyType::INVALID_MAJOR_VERSION);
-        self.out.transmit(flow, &init::plain(&answer, &[Payload::Notify(notify)]));
+        self.out.transmit(flow, &init::plain(&answer, payloads));
     }
 
     fn note(&mut self, flow: Flow, text: &str) {

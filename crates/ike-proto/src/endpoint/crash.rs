@@ -10,11 +10,10 @@
 use crate::endpoint::Endpoint;
 use crate::ids::IkeSpi;
 use crate::ike_sa::core;
-use crate::ike_sa::handshake::init;
 use crate::output::Flow;
 use crate::time::{Duration, Instant};
-use crate::wire::registry::{NotifyType, PayloadType};
-use crate::wire::{Flags, Header, Notify, Payload};
+use crate::wire::registry::NotifyType;
+use crate::wire::{Header, Notify, Payload};
 
 /// Answers to messages for unknown SAs in one span.
 const MOST_ANSWERS: u32 = 50;
@@ -61,13 +60,6 @@ impl Endpoint {
         payloads.extend(
             made.map(|token| Payload::Notify(Notify::status(NotifyType::QUICK_CRASH_DETECTION, token))),
         );
-        let answer = Header {
-            first: PayloadType::NONE,
-            major: Header::MAJOR,
-            minor: 0,
-            flags: Flags::new(!header.flags.is_initiator(), true),
-            ..*header
-        };
-        self.out.transmit(flow, &init::plain(&answer, &payloads));
+        self.answer_in_clear(flow, header, &payloads);
     }
 }

@@ -319,10 +319,4 @@ impl Common {
         Core::transmit(env, flow, &packets);
         self.window.answered(packets);
     }
-
-    /// The credential's reference, where the peer is authenticated.
-    #[must_use]
-    pub fn peer(&self) -> SharedPeer {
-        Arc::clone(&self.core.peer)
-    }
 }

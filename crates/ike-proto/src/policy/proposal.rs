@@ -1,8 +1,9 @@
 //! Proposals: what we offer, what we choose of a peer's offer, and what we accept as its choice (RFC 7296 §2.7, §3.3).
 
-use crate::crypto::provider::Provider;
 use crate::crypto::suite::{self, Encr, EspSuite, IkeSuite};
-use crate::wire::registry::{EncrId, EsnId, IntegId, KeId, PrfId, ProtocolId, TransformType};
+use crate::error::Error;
+use crate::wire::Ke;
+use crate::wire::registry::{EncrId, EsnId, IntegId, KeId, NotifyType, PrfId, ProtocolId, TransformType};
 use crate::wire::sa::{Proposal, Sa, Transform};
 
 /// One proposal: for each kind of transform the values we like, best first. An empty list: the kind is not used.
@@ -45,13 +46,6 @@ impl Offer {
     #[must_use]
     pub fn without_ke(&self) -> Self {
         Self { ke: Vec::new(), ..self.clone() }
-    }
-
-    /// Whether `provider` has every algorithm of an IKE offer.
-    #[must_use]
-    pub fn is_provided(&self, provider: &dyn Provider) -> bool {
-        self.prf.iter().all(|id| provider.prf(*id).is_some())
-            && self.ke.iter().all(|id| provider.key_exchange(*id).is_some())
     }
 
     fn transforms(&self) -> Vec<Transform> {
@@ -235,6 +229,23 @@ pub fn accept_ike(ours: &[Offer], theirs: &Sa) -> Option<Choice<IkeSuite>> {
 pub fn accept_esp(ours: &[Offer], theirs: &Sa) -> Option<Choice<EspSuite>> {
     let (offer, proposal) = sole_answer(ours, theirs)?;
     esp_match(offer, proposal, None)
+}
+
+/// The initiator's key, if it is one of the chosen `method` (RFC 7296 §1.3, §3.4).
+///
+/// # Errors
+/// INVALID_KE_PAYLOAD naming `method`, or INVALID_SYNTAX for a key of another length than the method's.
+pub fn expect_key(method: KeId, sent: Option<&Ke>) -> Result<&Ke, Error> {
+    let ke = sent.filter(|ke| ke.method == method).ok_or_else(|| {
+        let what = match sent {
+            Some(ke) => format!("the peer's key is of method {}, {method} is wanted", ke.method),
+            None => format!("a key of method {method} is wanted"),
+        };
+        let data = method.0.to_be_bytes().to_vec();
+        Error::incompatible(NotifyType::INVALID_KE_PAYLOAD, what).with_data(data)
+    })?;
+    let fits = suite::ke_lens(method).is_some_and(|(public, _)| public == ke.data.len());
+    fits.then_some(ke).ok_or_else(|| Error::malformed("the KE payload's length is not its method's"))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::ids::{PolicyIndex, Reqid};
 use crate::policy::sad::Mode;
-use crate::policy::selector::{Net, Selector};
+use crate::policy::selector::Selector;
 
 /// An outbound policy that asks for ESP (the engine needs no others).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -117,16 +117,10 @@ impl PolicySet {
     }
 }
 
-/// The address a selector's side stands for in transport mode: its own if it is one, else the end point's.
-#[must_use]
-pub fn host_of(net: Net, endpoint: IpAddr) -> IpAddr {
-    if net.is_host() { net.address } else { endpoint }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::selector::Side;
+    use crate::policy::selector::{Net, Side};
 
     fn policy(index: u32, priority: u32, local: &str, remote: &str, prefix: u8) -> Policy {
         let side = |text: &str| Side { net: Net::new(text.parse().unwrap(), prefix), port: None };

@@ -10,6 +10,7 @@ use crate::ike_sa::env::{Env, Wanted};
 use crate::ike_sa::handshake::auth::{AuthAwaited, AuthSent};
 use crate::ike_sa::handshake::{Handshake, Step};
 use crate::ike_sa::path;
+use crate::ike_sa::task::NONCE_LEN;
 use crate::message::parts::Parts;
 use crate::output::{Flow, What};
 use crate::policy::proposal::{self, Choice, Offer};
@@ -17,8 +18,6 @@ use crate::secret::Secret;
 use crate::wire::registry::{ExchangeType, KeId, NotifyType, ProtocolId};
 use crate::wire::{Header, Ke, Nonce, Notify, Payload, Sa, write_chain};
 
-/// Octets of our nonces: at least half of the longest prf key (RFC 7296 §2.10).
-const NONCE_LEN: usize = 32;
 /// Cookies a responder may ask for in one attempt.
 const MOST_COOKIES: u8 = 3;
 
@@ -342,14 +341,7 @@ pub fn judge_request(peer: &crate::policy::peer::PeerConfig, parts: &Parts) -> R
     let choice = proposal::choose_ike(&peer.offers, parts.sa()?, Some(ke.method)).ok_or_else(|| {
         Error::incompatible(NotifyType::NO_PROPOSAL_CHOSEN, "none of the peer's IKE proposals is acceptable")
     })?;
-    if choice.suite.ke != ke.method {
-        let data = choice.suite.ke.0.to_be_bytes().to_vec();
-        let what = format!("the peer's key is of method {}, {} is wanted", ke.method, choice.suite.ke);
-        return Err(Error::incompatible(NotifyType::INVALID_KE_PAYLOAD, what).with_data(data));
-    }
-    if suite::ke_lens(ke.method).is_none_or(|(public_len, _)| ke.data.len() != public_len) {
-        return Err(Error::malformed("the KE payload's length is not its method's"));
-    }
+    proposal::expect_key(choice.suite.ke, Some(ke))?;
     Ok(Request { choice, ke: ke.clone(), ni })
 }
 

@@ -22,6 +22,7 @@ use crate::ike_sa::negotiate::{self, Accepted, Install, Keyed, Plan};
 use crate::ike_sa::task::{After, NONCE_LEN, collision, rekey_child, temporary_failure};
 use crate::message::parts::Parts;
 use crate::output::Flow;
+use crate::policy::proposal;
 use crate::secret::Secret;
 use crate::wire::registry::{ExchangeType, KeId, NotifyType, ProtocolId};
 use crate::wire::{Ke, Nonce, Notify, Payload};
@@ -348,15 +349,7 @@ pub fn answer(
         finish(env, common, flow, accepted, ni, rekey.as_ref(), None)?;
         return Ok(None);
     };
-    let wrong_method = || {
-        let what = format!("a key of method {method} is wanted");
-        let data = method.0.to_be_bytes().to_vec();
-        Error::incompatible(NotifyType::INVALID_KE_PAYLOAD, what).with_data(data)
-    };
-    let ke = parts.optional_ke()?.filter(|ke| ke.method == method).ok_or_else(wrong_method)?;
-    if suite::ke_lens(method).is_none_or(|(public, _)| public != ke.data.len()) {
-        return Err(Error::malformed("the KE payload's length is not its method's"));
-    }
+    let ke = proposal::expect_key(method, parts.optional_ke()?)?;
     let job = Job::KeRespond { method, seed: env.rng.fork(), public: ke.data.clone() };
     let job = env.job(common.core.id, job);
     Ok(Some(Answering { job, method, flow, accepted, ni, rekey }))

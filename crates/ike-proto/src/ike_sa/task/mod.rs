@@ -17,6 +17,7 @@ use crate::ike_sa::core::Common;
 use crate::ike_sa::env::{Env, Wanted};
 use crate::message::parts::Parts;
 use crate::output::{Flow, What};
+use crate::time::{Duration, Instant};
 use crate::wire::registry::{ExchangeType, NotifyType, ProtocolId};
 use crate::wire::{Notify, Payload};
 
@@ -410,4 +411,15 @@ impl Common {
 #[must_use]
 pub fn temporary_failure() -> Error {
     Error::incompatible(NotifyType::TEMPORARY_FAILURE, "not now")
+}
+
+/// Pause before a rekey that could not be done now is tried again.
+const LATER: Duration = Duration::from_secs(4);
+/// Pause before a rekey that the peer does not want is tried again.
+const MUCH_LATER: Duration = Duration::from_secs(60);
+
+/// When a rekey that was refused with `notify` is tried again.
+fn try_again(env: &mut Env<'_>, notify: NotifyType) -> Instant {
+    let pause = if notify == NotifyType::TEMPORARY_FAILURE { LATER } else { MUCH_LATER };
+    env.now + env.rng.jitter_down(pause, 50)
 }

@@ -18,21 +18,16 @@ use crate::ike_sa::core::Common;
 use crate::ike_sa::env::{Env, Wanted};
 use crate::ike_sa::task::collision::{self, Ours, Theirs, Verdict};
 use crate::ike_sa::task::create_child::{self, Creating};
+use crate::ike_sa::task::try_again;
 use crate::output::What;
-use crate::time::Duration;
 use crate::wire::Notify;
 use crate::wire::registry::NotifyType;
-
-/// Pause before a rekey that could not be done now is tried again.
-const LATER: Duration = Duration::from_secs(4);
-/// Pause before a rekey that the peer does not want is tried again.
-const MUCH_LATER: Duration = Duration::from_secs(60);
 
 /// Begins the rekey of a child that is still the one that serves.
 pub fn start(env: &mut Env<'_>, common: &mut Common, old: ChildId) -> Option<Creating> {
     if common.children.get(old).is_some_and(|child| matches!(child.stage, Stage::Half { .. })) {
         // The peer may not have it yet and would say so.
-        let again = env.now + env.rng.jitter_down(LATER, 50);
+        let again = try_again(env, NotifyType::TEMPORARY_FAILURE);
         common.children.put_off(env.now, old, again);
         return None;
     }
@@ -84,8 +79,7 @@ pub fn refused(env: &mut Env<'_>, common: &mut Common, old: ChildId, wanted: Wan
         common.tasks.create_child(wanted);
         return;
     }
-    let pause = if notify == NotifyType::TEMPORARY_FAILURE { LATER } else { MUCH_LATER };
-    let again = env.now + env.rng.jitter_down(pause, 50);
+    let again = try_again(env, notify);
     common.children.put_off(env.now, old, again);
     common.core.say(env, What::Note(format!("the rekey of a child is put off: {notify}")));
 }

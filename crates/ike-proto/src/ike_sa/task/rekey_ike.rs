@@ -24,19 +24,13 @@ use crate::ike_sa::core::{Common, Core};
 use crate::ike_sa::env::{Env, Signal};
 use crate::ike_sa::handshake::auth::crash_token;
 use crate::ike_sa::task::collision::{self, Ours, Theirs, Verdict};
-use crate::ike_sa::task::{After, NONCE_LEN, temporary_failure};
+use crate::ike_sa::task::{After, NONCE_LEN, temporary_failure, try_again};
 use crate::message::parts::Parts;
 use crate::output::{Flow, What};
 use crate::policy::proposal::{self, Choice};
 use crate::secret::Secret;
-use crate::time::Duration;
 use crate::wire::registry::{ExchangeType, KeId, NotifyType, ProtocolId};
 use crate::wire::{Ke, Nonce, Notify, Payload, Sa};
-
-/// Pause before a rekey that could not be done now is tried again.
-const LATER: Duration = Duration::from_secs(4);
-/// Pause before a rekey that the peer does not want is tried again.
-const MUCH_LATER: Duration = Duration::from_secs(60);
 
 /// Our successor of the IKE SA in the making.
 pub struct Rekeying {
@@ -150,8 +144,7 @@ impl Rekeying {
             env.signals.push(Signal::HandOver(crossing.sa));
             return (None, After::Yield);
         }
-        let pause = if error.notify() == NotifyType::TEMPORARY_FAILURE { LATER } else { MUCH_LATER };
-        common.core.rekey_at = env.now + env.rng.jitter_down(pause, 50);
+        common.core.rekey_at = try_again(env, error.notify());
         common.core.say(env, What::Note(format!("the rekey of the IKE SA is put off: {error}")));
         (None, After::GoOn)
     }
@@ -304,14 +297,7 @@ pub fn answer(env: &mut Env<'_>, common: &Common, flow: Flow, parts: &Parts) -> 
     })?;
     spi_of(&choice.spi)?;
     let method = choice.suite.ke;
-    if method != ke.method {
-        let what = format!("a key of method {method} is wanted");
-        let data = method.0.to_be_bytes().to_vec();
-        return Err(Error::incompatible(NotifyType::INVALID_KE_PAYLOAD, what).with_data(data));
-    }
-    if suite::ke_lens(method).is_none_or(|(public, _)| public != ke.data.len()) {
-        return Err(Error::malformed("the KE payload's length is not its method's"));
-    }
+    proposal::expect_key(method, Some(ke))?;
     let ni = parts.nonce()?.0.clone();
     let job = Job::KeRespond { method, seed: env.rng.fork(), public: ke.data.clone() };
     Ok(Answering { job: env.job(common.core.id, job), flow, ni, choice })
