@@ -18,6 +18,7 @@ pub mod peer;
 pub mod process;
 pub mod scenario;
 pub mod stage;
+pub mod stream;
 pub mod suite;
 pub mod traffic;
 pub mod wait;
