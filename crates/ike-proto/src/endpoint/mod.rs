@@ -12,6 +12,7 @@ mod demux;
 mod duel;
 mod half_open;
 mod pairs;
+mod reconcile;
 pub mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,7 @@ use self::cookie::Cookies;
 use self::duel::Contact;
 use self::half_open::HalfOpen;
 use self::pairs::{Pair, PairKey};
+pub use self::reconcile::Corrections;
 use crate::config::EndpointConfig;
 use crate::crypto::job::JobDone;
 use crate::crypto::provider::{Fault, Provider};

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::crypto::suite::{EspSuite, IkeSuite};
 use crate::endpoint::Endpoint;
+use crate::endpoint::pairs::{Pair, PairKey};
 use crate::ids::{ChildId, ChildSpi, IkeSpi, PolicyIndex, Reqid, Role, SaId};
 use crate::ike_sa::IkeSa;
 use crate::output::Flow;
@@ -99,24 +100,34 @@ pub struct ChildStatus {
     pub since: Instant,
     /// "live", "half", "superseded" or "draining".
     pub stage: &'static str,
+    /// Whether nothing has come back for long, and a rekey did not help.
+    pub one_way: bool,
 }
 
 impl Endpoint {
     /// All pairs that have or want something, or had it, by address.
     #[must_use]
     pub fn pairs(&self) -> Vec<PairStatus> {
-        let status = |(key, pair): (&super::PairKey, &super::Pair)| {
-            let sas: Vec<&IkeSa> = pair.sas.iter().filter_map(|id| self.sas.get(id)).collect();
-            PairStatus {
-                local: key.local,
-                remote: key.remote,
-                state: state(&sas, pair.retry_at),
-                since: pair.since,
-                ike_sas: sas.into_iter().map(ike_sa).collect(),
-                last_error: pair.last_error.clone(),
-            }
-        };
-        self.pairs.iter().map(status).collect()
+        self.pairs.iter().map(|(key, pair)| self.status(*key, pair)).collect()
+    }
+
+    /// The pair of two addresses, if it has or wants something, or had it.
+    #[must_use]
+    pub fn pair_status(&self, local: IpAddr, remote: IpAddr) -> Option<PairStatus> {
+        let key = PairKey { local, remote };
+        self.pairs.get(&key).map(|pair| self.status(key, pair))
+    }
+
+    fn status(&self, key: PairKey, pair: &Pair) -> PairStatus {
+        let sas: Vec<&IkeSa> = pair.sas.iter().filter_map(|id| self.sas.get(id)).collect();
+        PairStatus {
+            local: key.local,
+            remote: key.remote,
+            state: state(&sas, pair.retry_at),
+            since: pair.since,
+            ike_sas: sas.into_iter().map(ike_sa).collect(),
+            last_error: pair.last_error.clone(),
+        }
     }
 }
 
@@ -147,6 +158,7 @@ fn ike_sa(sa: &IkeSa) -> IkeSaStatus {
         encap: child.encap,
         since: child.since,
         stage: child.stage.name(),
+        one_way: child.watch.is_one_way(),
     });
     IkeSaStatus {
         id: core.id,

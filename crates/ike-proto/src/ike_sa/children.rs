@@ -10,6 +10,7 @@ use crate::crypto::suite::EspSuite;
 use crate::ids::{ChildId, ChildSpi, PolicyIndex, Reqid};
 use crate::ike_sa::core::Core;
 use crate::ike_sa::env::{Env, Signal};
+use crate::ike_sa::watch::{Counts, Finding, Watch};
 use crate::output::What;
 use crate::policy::sad::{Mode, SaKey, SaSpec};
 use crate::policy::selector::Selector;
@@ -93,6 +94,8 @@ pub struct Child {
     pub deleting: bool,
     /// Packets it had received when it was looked at last.
     pub seen: u64,
+    /// Whether its packets flow both ways.
+    pub watch: Watch,
 }
 
 impl Child {
@@ -177,7 +180,11 @@ impl Children {
     }
 
     /// Adds an installed child and says so.
-    pub fn add(&mut self, env: &mut Env<'_>, core: &Core, child: Child) {
+    pub fn add(&mut self, env: &mut Env<'_>, core: &Core, mut child: Child) {
+        let place = self.list.iter().find(|old| old.policy == child.policy && old.serves());
+        if let Some(old) = place {
+            child.watch = old.watch.successor(env.now);
+        }
         core.say(
             env,
             What::ChildUp {
@@ -191,6 +198,8 @@ impl Children {
             },
         );
         env.signals.push(Signal::ChildUp(child.policy));
+        // Nearly every IKE SA has one: room for more would be most of what it holds.
+        self.list.reserve_exact(1);
         self.list.push(child);
         self.arm(env.now);
     }
@@ -262,6 +271,7 @@ impl Children {
         let (gone, kept): (Vec<Child>, Vec<Child>) =
             std::mem::take(&mut self.list).into_iter().partition(which);
         self.list = kept;
+        self.list.shrink_to_fit();
         for child in &gone {
             let sas = [(core.path.remote(), child.spi_out), (core.path.local(), child.spi_in)];
             for (destination, spi) in sas {
@@ -322,6 +332,7 @@ impl Children {
                 let key = SaKey { destination: core.path.local(), spi: child.spi_in };
                 let _ = env.sad.remove(&key);
                 self.list.retain(|child| child.id != id);
+                self.list.shrink_to_fit();
             }
             _ => {}
         }
@@ -358,6 +369,16 @@ impl Children {
         for id in self.list.iter().map(|child| child.id).collect::<Vec<_>>() {
             self.drain(env, core, id, cause);
         }
+    }
+
+    /// Looks at the counters of all that serve; `counts` knows them.
+    pub fn watch(
+        &mut self,
+        now: Instant,
+        counts: impl Fn(&Child) -> Option<Counts>,
+    ) -> Vec<(ChildId, Finding)> {
+        let live = self.list.iter_mut().filter(|child| matches!(child.stage, Stage::Live) && !child.deleting);
+        live.filter_map(|child| Some((child.id, child.watch.look(now, counts(child)?)))).collect()
     }
 
     /// Whether any child has received packets since this was asked last: the peer is there.

@@ -12,6 +12,7 @@ use crate::ike_sa::path::Path;
 use crate::ike_sa::task::Tasks;
 use crate::ike_sa::window::Window;
 use crate::message::fragment::{self, Reassembly};
+use crate::message::inventory;
 use crate::message::parts::Parts;
 use crate::message::protect;
 use crate::output::{Event, Flow, What};
@@ -83,6 +84,8 @@ pub struct Core {
     pub graceful: bool,
     /// The token by which the peer can say that it has lost this SA (RFC 6290).
     pub peer_token: Option<Vec<u8>>,
+    /// Whether the peer understands our inventory, and tells its own.
+    pub tells_inventory: bool,
     /// Messages sealed so far: the low half of the IV's number.
     sealed: u32,
 }
@@ -125,6 +128,7 @@ impl Core {
             initial_contact: false,
             graceful: false,
             peer_token: None,
+            tells_inventory: false,
             sealed: 0,
         }
     }
@@ -146,6 +150,7 @@ impl Core {
         new.remote_id = old.remote_id.clone();
         new.credential = old.credential.clone();
         new.fragmentation = old.fragmentation;
+        new.tells_inventory = old.tells_inventory;
         new.is_successor = true;
         new.arm(env);
         new
@@ -195,6 +200,11 @@ impl Core {
     pub fn take_token(&mut self, parts: &Parts) {
         let told = parts.notify(NotifyType::QUICK_CRASH_DETECTION).map(|notify| &notify.data);
         self.peer_token = told.filter(|token| (16..=128).contains(&token.len())).cloned();
+    }
+
+    /// Notes what the peer's vendor ids say that it understands.
+    pub fn take_vendors(&mut self, parts: &Parts) {
+        self.tells_inventory = parts.vendors().any(|vendor| vendor.0 == inventory::VENDOR_ID);
     }
 
     /// The header of a message of ours.

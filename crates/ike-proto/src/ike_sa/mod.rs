@@ -16,7 +16,10 @@ pub mod negotiate;
 pub mod path;
 mod receive;
 pub mod task;
+pub mod watch;
 pub mod window;
+
+use std::collections::BTreeMap;
 
 use self::children::Due;
 use self::core::{Common, Core};
@@ -24,11 +27,13 @@ use self::env::{Env, Signal, Wanted};
 use self::handshake::init::Received;
 use self::handshake::{Handshake, Step};
 use self::task::{After, delete};
+use self::watch::Counts;
 use self::window::{Expired, Inbound};
 use crate::crypto::job::JobDone;
 use crate::crypto::provider::Fault;
 use crate::ids::{ChildSpi, JobId, Role};
 use crate::output::{Flow, What};
+use crate::policy::sad::SaKey;
 use crate::time::{Duration, Instant};
 
 /// How far an IKE SA is.
@@ -55,8 +60,8 @@ const HINTS: Duration = Duration::from_secs(10);
 
 /// One IKE SA.
 pub struct IkeSa {
-    /// All but the phase.
-    pub common: Common,
+    /// All but the phase; apart, for an SA is moved often.
+    pub common: Box<Common>,
     phase: Phase,
     /// When a hint was followed last.
     hinted_at: Instant,
@@ -69,7 +74,7 @@ impl IkeSa {
         let state = handshake::init::initiate(env, &core, wanted)?;
         let until = env.now + env.config.handshake_lifetime;
         Some(Self {
-            common: Common::new(core),
+            common: Box::new(Common::new(core)),
             phase: Phase::Handshake { state: Box::new(state), until },
             hinted_at: Instant::ZERO,
         })
@@ -83,7 +88,7 @@ impl IkeSa {
         request: handshake::init::Request,
         received: &Received<'_>,
     ) -> Self {
-        let mut common = Common::new(core);
+        let mut common = Box::new(Common::new(core));
         let state = handshake::init::respond(env, &mut common, request, received);
         let until = env.now + env.config.handshake_lifetime;
         Self { common, phase: Phase::Handshake { state: Box::new(state), until }, hinted_at: Instant::ZERO }
@@ -92,7 +97,11 @@ impl IkeSa {
     /// An SA that a rekey made.
     #[must_use]
     pub fn established(core: Core) -> Self {
-        Self { common: Common::new(core), phase: Phase::Established, hinted_at: Instant::ZERO }
+        Self {
+            common: Box::new(Common::new(core)),
+            phase: Phase::Established,
+            hinted_at: Instant::ZERO,
+        }
     }
 
     /// Whether both ends are authenticated and it is not being deleted.
@@ -220,6 +229,34 @@ impl IkeSa {
         {
             self.create_child(env, Wanted::by(policy, None));
         }
+    }
+
+    /// Of the child we receive on under `spi_in`, the kernel has lost a half: another takes its place.
+    pub fn restore_child(&mut self, env: &mut Env<'_>, spi_in: ChildSpi) {
+        let Some(child) = self.common.children.by_spi_in(spi_in) else { return };
+        let (id, waits) = (child.id, matches!(child.stage, children::Stage::Half { .. }));
+        self.common
+            .core
+            .say(env, What::Trouble(format!("the kernel has lost IPsec-SA 0x{spi_in}: it is made anew")));
+        if waits || !self.is_established() {
+            self.replace_child(env, spi_in, "the kernel has lost it");
+        } else {
+            self.common.tasks.rekey_child(id);
+            self.common.advance(env);
+        }
+    }
+
+    /// Looks whether the children's packets flow both ways; `packets` are those the kernel's SAs have carried.
+    pub fn watch_children(&mut self, env: &mut Env<'_>, packets: &BTreeMap<SaKey, u64>) {
+        let common = &mut self.common;
+        let (local, remote) = (common.core.path.local(), common.core.path.remote());
+        for (child, finding) in common.children.watch(env.now, |child| {
+            let count = |destination, spi| packets.get(&SaKey { destination, spi }).copied();
+            Some(Counts { received: count(local, child.spi_in)?, sent: count(remote, child.spi_out)? })
+        }) {
+            common.follow_finding(env, child, finding);
+        }
+        common.advance(env);
     }
 
     /// Takes over what was its predecessor's.

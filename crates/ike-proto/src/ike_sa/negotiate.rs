@@ -10,6 +10,7 @@ use crate::ids::{ChildSpi, PolicyIndex};
 use crate::ike_sa::children::{self, Child, Stage};
 use crate::ike_sa::core::Core;
 use crate::ike_sa::env::{Env, Wanted};
+use crate::ike_sa::watch::Watch;
 use crate::message::parts::Parts;
 use crate::policy::proposal::{self, Choice, Offer};
 use crate::policy::sad::{Direction, Lifetimes, Mode, SaKey, SaSpec, SpiRequest};
@@ -401,6 +402,7 @@ impl Halves<'_> {
             stage,
             deleting: false,
             seen: 0,
+            watch: Watch::new(env.now),
         })
     }
 }

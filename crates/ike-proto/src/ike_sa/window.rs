@@ -168,6 +168,12 @@ impl Window {
         self.last = Some(Last::Working);
     }
 
+    /// The id of the peer's next request.
+    #[must_use]
+    pub const fn expected_id(&self) -> u32 {
+        self.expected
+    }
+
     /// The id of the request in work, or last answered.
     #[must_use]
     pub const fn current_id(&self) -> u32 {

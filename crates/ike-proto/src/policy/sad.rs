@@ -139,6 +139,17 @@ pub struct SaUsage {
     pub packets: u64,
 }
 
+/// An SA of the kernel's dump.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SaCount {
+    /// Which.
+    pub key: SaKey,
+    /// Packets it has carried.
+    pub packets: u64,
+    /// Octets it has carried.
+    pub bytes: u64,
+}
+
 /// Why the database refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SadError {

@@ -9,6 +9,7 @@ use crate::ike_sa::env::{Env, Signal, Wanted};
 use crate::ike_sa::handshake::verify::Signed;
 use crate::ike_sa::handshake::{Handshake, Step};
 use crate::ike_sa::negotiate::{self, Install, Keyed, Plan};
+use crate::message::inventory;
 use crate::message::parts::Parts;
 use crate::output::{Flow, What};
 use crate::policy::identity::Identity;
@@ -71,6 +72,7 @@ impl AuthSent {
             }
         };
         payloads.extend(plan.iter().flat_map(Plan::payloads));
+        payloads.push(inventory::vendor());
         common.request(env, ExchangeType::IKE_AUTH, &payloads);
         Step::Await(Handshake::AuthSent(Self { keys, nonces, response, psk, plan }))
     }
@@ -95,6 +97,7 @@ impl AuthSent {
         common.core.remote_id = Some(remote_id);
         common.core.credential = Some(credential);
         common.core.take_token(parts);
+        common.core.take_vendors(parts);
         established(env, common);
         if let Some(plan) = self.plan {
             let keyed = Keyed { nonces: &self.nonces, shared: &[] };
@@ -247,12 +250,14 @@ impl AuthAwaited {
         common.core.remote_id = Some(identity);
         common.core.credential = Some(credential);
         common.core.take_token(parts);
+        common.core.take_vendors(parts);
         established(env, common);
         if parts.has(NotifyType::INITIAL_CONTACT) {
             env.signals.push(Signal::InitialContact);
         }
         payloads.extend(crash_token(env, &common.core));
         payloads.extend(self.first_child(env, common, parts));
+        payloads.push(inventory::vendor());
         Ok(payloads)
     }
 

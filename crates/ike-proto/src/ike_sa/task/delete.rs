@@ -11,8 +11,8 @@ use crate::ids::{ChildId, ChildSpi};
 use crate::ike_sa::children::Stage;
 use crate::ike_sa::core::Common;
 use crate::ike_sa::env::{Env, Signal};
-use crate::ike_sa::task::After;
 use crate::ike_sa::task::collision::{self, Ours, Theirs, Verdict};
+use crate::ike_sa::task::{After, liveness};
 use crate::message::parts::Parts;
 use crate::output::{Flow, What};
 use crate::wire::registry::{ExchangeType, NotifyType, ProtocolId};
@@ -71,6 +71,7 @@ pub fn handle_informational(env: &mut Env<'_>, common: &mut Common, flow: Flow, 
     if !ours.is_empty() {
         payloads.push(Payload::Delete(Delete { protocol: ProtocolId::ESP, spis: ours }));
     }
+    payloads.extend(liveness::answer(env, common, parts));
     common.respond(env, flow, ExchangeType::INFORMATIONAL, &payloads);
     After::GoOn
 }

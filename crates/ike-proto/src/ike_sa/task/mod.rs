@@ -201,6 +201,16 @@ impl Tasks {
         matches!(self.active, Some(Active::Creating(_) | Active::DeletingChild | Active::RetiringChild(_)))
     }
 
+    /// Whether anything about a child is under way or queued, at either end's wish.
+    #[must_use]
+    pub fn touch_children(&self) -> bool {
+        let queued = |todo: &Todo| !matches!(todo, Todo::Liveness | Todo::Token);
+        self.is_about_a_child()
+            || self.rekeys_ike()
+            || self.inbound.is_some()
+            || self.queue.iter().any(queued)
+    }
+
     /// The child we are making, if that is what is under way.
     fn creating(&mut self) -> Option<&mut create_child::Creating> {
         match &mut self.active {
@@ -309,7 +319,11 @@ impl Common {
                 after = delete::retired(env, self, id);
                 None
             }
-            Some(Active::DeletingChild | Active::Liveness) | None => None,
+            Some(Active::Liveness) => {
+                liveness::answered(env, self, parts);
+                None
+            }
+            Some(Active::DeletingChild) | None => None,
         };
         if after == After::GoOn {
             self.advance(env);
