@@ -26,18 +26,19 @@ pub fn scenario() -> Scenario {
         runs: Runs::ByName,
         kernel: Kernel::Any,
         parties: Parties { coati: true, strongswan: false },
-        limit: Duration::from_secs(60),
+        limit: Duration::from_secs(120),
         play: Box::new(play),
     }
 }
 
 fn play(stage: &Stage) -> Result<()> {
     let cloud = Cloud::new(3)?;
-    let mut running = start(stage, &cloud)?;
     let [(box01, cable01), (box02, cable02), (box03, _)] = cloud.boxes() else {
         crate::fail!("three boxes were to be there")
     };
     let capture = stage.capture(cable01)?;
+    let mut running = start(stage, &cloud)?;
+    show_pairs(stage, box01)?;
     let secret = Marker::new("SECRET")?;
 
     stage.say("# TCP between them")?;
@@ -75,12 +76,22 @@ fn start(stage: &Stage, cloud: &Cloud) -> Result<Vec<Coati>> {
     stage.say("# Three hosts with the files in examples/mesh, as racoon has them")?;
     let mut running = Vec::new();
     for ((host, _), number) in cloud.boxes().iter().zip(1..) {
-        running.push(Coati::start(stage, host, &Files::example(stage, host)?)?);
+        running.push(Coati::start(stage, host, &Files::example(stage, host)?.at_start())?);
         let (own, known) = (Cloud::private(number), Cloud::public(number));
         stage.say(&format!("+ {}: {own}, to the others also {known}; coatid is up", host.name()))?;
     }
     stage.say("  each by: coatid -f racoon.conf --policy ipsec-tools.conf")?;
     Ok(running)
+}
+
+/// Waits for the pairs that the three set up by themselves: with each of two boxes one by its private address, and one by
+/// its public address.
+fn show_pairs(stage: &Stage, host: &Host) -> Result<()> {
+    const SAS: usize = 2 * 2 * 2;
+    crate::wait::until(Duration::from_secs(45), "all pairs", || {
+        Ok((xfrm::states(host)?.len() == SAS).then_some(()))
+    })?;
+    stage.say("+ every pair is up before anybody sends anything")
 }
 
 /// The sum of what crossed between box01 and `address`, and the first packets of ESP.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use coati_control::protocol::DEFAULT_SOCKET;
 
 use crate::reload::FileNames;
@@ -33,6 +33,9 @@ pub struct Cli {
     /// UDP port of encapsulated IKE and ESP; 4500 unless the configuration says another.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub natt_port: Option<u16>,
+    /// When pairs are set up. A remote with `passive on` only answers, either way.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub initiate: Initiate,
     /// Goes on although the policies ask for tunnels, which get no SAs.
     #[arg(long)]
     pub ignore_tunnel: bool,
@@ -42,6 +45,16 @@ pub struct Cli {
     /// Reads the files, says what is wrong with them, and ends.
     #[arg(long)]
     pub check: bool,
+}
+
+/// When pairs are set up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Initiate {
+    /// All of them when the daemon starts: a host that was down is back before its traffic asks.
+    #[default]
+    AtStart,
+    /// Each when its traffic asks.
+    OnDemand,
 }
 
 impl Cli {
@@ -68,5 +81,8 @@ mod tests {
         let cli = Cli::parse_from(["coatid", "-f", "r.conf", "--policy", "a", "--policy", "b", "-dd"]);
         assert_eq!((cli.config, cli.policies.len(), cli.debug), ("r.conf".into(), 2, 2));
         assert!(Cli::try_parse_from(["coatid", "--port", "0"]).is_err());
+        assert_eq!(cli.initiate, Initiate::AtStart);
+        let cli = Cli::parse_from(["coatid", "--initiate", "on-demand"]);
+        assert_eq!(cli.initiate, Initiate::OnDemand);
     }
 }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use coati_config::files::Disk;
 use coati_control::protocol::DEFAULT_SOCKET;
+use ike_proto::config::EndpointConfig;
 use ike_proto::crypto::provider::Provider;
 use ike_proto::endpoint::Endpoint;
 use tokio::sync::mpsc;
 use xfrm_sys::{Client, Group, Monitor, Xfrm as _};
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Initiate};
 use crate::clock::Alarm;
 use crate::control::{self, ControlSocket};
 use crate::engine::{Driver, Order, Parts, probe_families};
@@ -65,8 +66,11 @@ pub fn start(
     let threads = std::thread::available_parallelism().map_or(1, Into::into);
     let pool = Pool::start(threads, &provider, &answered)
         .map_err(|error| Refusal::new(format!("cannot start a thread: {error}")))?;
-    let mut endpoint =
-        Endpoint::new(configuration.endpoint(&listens, epoch), Arc::default(), provider, &seed);
+    let settings = EndpointConfig {
+        initiate_at_start: cli.initiate == Initiate::AtStart,
+        ..configuration.endpoint(&listens, epoch)
+    };
+    let mut endpoint = Endpoint::new(settings, Arc::default(), provider, &seed);
     endpoint.set_qcd_secret(crash_secret);
 
     if let Some(set) = &configuration.policies {

@@ -18,13 +18,15 @@ use crate::wait;
 /// How long a start may take: the kernel is probed with an SA per suite first.
 const START: Duration = Duration::from_secs(20);
 
-/// The files one `coatid` is started with.
+/// The files one `coatid` is started with. It sets its pairs up on demand, so that a scenario decides who begins, unless
+/// told otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
     /// racoon.conf; psk.txt stands beside it.
     pub racoon: PathBuf,
     /// Files for `--policy`; none where the policies are in the kernel already.
     pub policies: Vec<PathBuf>,
+    on_demand: bool,
 }
 
 impl Files {
@@ -63,6 +65,7 @@ impl Files {
         let files = Files {
             racoon: directory.join("racoon.conf"),
             policies: vec![directory.join("ipsec-tools.conf")],
+            on_demand: true,
         };
         files.set_key_mode(0o600)?;
         Ok(files)
@@ -86,6 +89,11 @@ impl Files {
     /// The same without policy files: the daemon takes what it finds in the kernel.
     pub fn without_policies(self) -> Self {
         Files { policies: Vec::new(), ..self }
+    }
+
+    /// The same for a daemon that sets all its pairs up when it starts, as `coatid` does unless told otherwise.
+    pub fn at_start(self) -> Self {
+        Files { on_demand: false, ..self }
     }
 
     /// Replaces words in one of the files.
@@ -134,6 +142,9 @@ impl Coati {
         command.arg("-f").arg(&files.racoon);
         for file in &files.policies {
             command.arg("--policy").arg(file);
+        }
+        if files.on_demand {
+            command.args(["--initiate", "on-demand"]);
         }
         command.arg("--control-socket").arg(&socket).arg("--state-dir").arg(&state);
         let log = stage.log(&format!("{}.coatid.log", host.name()));

@@ -13,7 +13,7 @@ use crate::scenario::duel::End;
 use crate::stage::Stage;
 use crate::suite::AES128CBC_MODP3072;
 use crate::traffic::{self, Marker};
-use crate::{ensure, xfrm};
+use crate::{ensure, wait, xfrm};
 
 const SSH: u16 = 22;
 
@@ -60,7 +60,12 @@ fn three_boxes(stage: &Stage) -> Result<()> {
     let cloud = Cloud::new(3)?;
     let mut running = Vec::new();
     for (host, _) in cloud.boxes() {
-        running.push(Coati::start(stage, host, &Files::example(stage, host)?)?);
+        running.push(Coati::start(stage, host, &Files::example(stage, host)?.at_start())?);
+    }
+    for (host, _) in cloud.boxes() {
+        wait::until(Duration::from_secs(45), "every pair to be up without traffic, once", || {
+            Ok((xfrm::states(host)?.len() == expected_states(&cloud)).then_some(()))
+        })?;
     }
     judge_mesh(stage, &cloud, &[(1, 2), (1, 3), (2, 3)])
 }
@@ -76,7 +81,7 @@ fn coati_to_strongswan(stage: &Stage) -> Result<()> {
     let cloud = Cloud::new(2)?;
     let _second = strongswan(stage, &cloud, 2, 1)?;
     let (host, _) = place(&cloud, 1)?;
-    let _first = Coati::start(stage, host, &Files::example(stage, host)?)?;
+    let _first = Coati::start(stage, host, &Files::example(stage, host)?.at_start())?;
     judge_mesh(stage, &cloud, &[(1, 2)])
 }
 
@@ -105,6 +110,11 @@ fn strongswan(stage: &Stage, cloud: &Cloud, own: u8, other: u8) -> Result<Strong
     let public = Pair { remote: Cloud::public(other).into(), ..private.clone() };
     let clear = vec![Clear::Icmp, Clear::Tcp(SSH)];
     StrongSwan::start(stage, host, &Config { suite: AES128CBC_MODP3072, pairs: vec![private, public], clear })
+}
+
+/// Of each host: with every other one a private and a public pair, an SA each way.
+fn expected_states(cloud: &Cloud) -> usize {
+    (cloud.boxes().len() - 1) * 2 * 2
 }
 
 /// The two ends of one pair of boxes: by private addresses, or by public ones, which each end knows only of the other.
@@ -137,7 +147,7 @@ fn judge_mesh(stage: &Stage, cloud: &Cloud, pairs: &[(u8, u8)]) -> Result<()> {
         traffic::tcp(&one.host, &other.host, duel::to(one, SSH), &open, 256)?;
         traffic::ping(&one.host, one.pair.remote)?;
     }
-    let expected = (boxes.len() - 1) * 2 * 2;
+    let expected = expected_states(cloud);
     for (host, _) in boxes {
         let states = xfrm::states(host)?;
         ensure!(states.len() == expected, "{} has {} ESP SAs, not {expected}", host.name(), states.len());

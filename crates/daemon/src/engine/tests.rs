@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use coati_config::files::{FileFacts, Memory};
 use coati_control::protocol;
 use coati_control::status::{PairState, Status};
+use ike_proto::config::EndpointConfig;
 use ike_proto::crypto::provider::Provider;
 use ike_proto::ids::ChildSpi;
 use ike_proto::rng::Seed;
@@ -23,6 +24,10 @@ const B: &str = "127.0.0.2";
 const KEY: &str = "0x9d507d3c6fd6c78d17d5438c5d2d4138a90f99980ea3248615ed94ad886d8412";
 const RACOON: &str = "path pre_shared_key \"psk.txt\";
 remote anonymous { exchange_mode main; nat_traversal force;
+  proposal { encryption_algorithm aes_gcm_16; hash_algorithm sha256; authentication_method pre_shared_key; dh_group curve25519; } }
+sainfo anonymous { encryption_algorithm aes_gcm_16; compression_algorithm deflate; }";
+const PASSIVE: &str = "path pre_shared_key \"psk.txt\";
+remote anonymous { exchange_mode main; nat_traversal force; passive on;
   proposal { encryption_algorithm aes_gcm_16; hash_algorithm sha256; authentication_method pre_shared_key; dh_group curve25519; } }
 sainfo anonymous { encryption_algorithm aes_gcm_16; compression_algorithm deflate; }";
 
@@ -94,10 +99,24 @@ fn ports() -> [Vec<Listen>; 2] {
     panic!("no free ports");
 }
 
-/// A daemon's `start`-th start, with the policies of its file in `fake`.
-fn host(mut fake: FakeKernel, (own, peer): (&str, &str), listens: Vec<Listen>, start: u32) -> Host {
+/// How a daemon is started.
+#[derive(Clone, Copy)]
+struct Start {
+    /// For the how manieth time.
+    number: u32,
+    at_start: bool,
+    racoon: &'static str,
+}
+
+impl Start {
+    const ON_DEMAND: Self = Self { number: 1, at_start: false, racoon: RACOON };
+    const AT_START: Self = Self { at_start: true, ..Self::ON_DEMAND };
+}
+
+/// A daemon with the policies of its file in `fake`.
+fn host(mut fake: FakeKernel, (own, peer): (&str, &str), listens: Vec<Listen>, start: Start) -> Host {
     let files = Memory::new()
-        .with("/c/racoon.conf", RACOON)
+        .with("/c/racoon.conf", start.racoon)
         .with("/c/psk.txt", format!("{peer} {KEY}\n"))
         .with("/c/policies", policies(own, peer, "require"));
     let files = Shared(Arc::new(Mutex::new(files)));
@@ -117,15 +136,14 @@ fn host(mut fake: FakeKernel, (own, peer): (&str, &str), listens: Vec<Listen>, s
     let (orders, received) = mpsc::channel(4);
     // No start repeats what another one drew, not even in a test.
     let seed = Seed::from_u64(
-        u64::from(listens[0].address.port()) << 16 | u64::from(start) << 1 | u64::from(own == A),
+        u64::from(listens[0].address.port()) << 16 | u64::from(start.number) << 1 | u64::from(own == A),
     );
+    let settings = EndpointConfig {
+        initiate_at_start: start.at_start,
+        ..configuration.endpoint(&listens, start.number)
+    };
     let driver = Driver::new(Parts {
-        endpoint: Endpoint::new(
-            configuration.endpoint(&listens, start),
-            Arc::default(),
-            Arc::clone(&provider),
-            &seed,
-        ),
+        endpoint: Endpoint::new(settings, Arc::default(), Arc::clone(&provider), &seed),
         kernel: Kernel::new(fake.clone()),
         monitor: watch(monitor).unwrap(),
         sockets: Sockets::of(&listens).unwrap(),
@@ -145,7 +163,8 @@ fn host(mut fake: FakeKernel, (own, peer): (&str, &str), listens: Vec<Listen>, s
 
 fn two_hosts() -> (Host, Host) {
     let [a, b] = ports();
-    (host(FakeKernel::new(), (A, B), a, 1), host(FakeKernel::new(), (B, A), b, 1))
+    let on_demand = |names, listens| host(FakeKernel::new(), names, listens, Start::ON_DEMAND);
+    (on_demand((A, B), a), on_demand((B, A), b))
 }
 
 /// Runs both daemons until something is so. The time limit only ends a test that hangs.
@@ -277,11 +296,35 @@ async fn an_end_that_leaves_says_nothing_and_the_next_start_sets_the_pair_up_ane
     let old = grown(&fake);
     assert_eq!((old.len(), grown(&b.fake).len()), (2, 2));
     // No packet asks: the kernel has SAs.
-    a = host(fake, (A, B), listens, 2);
+    a = host(fake, (A, B), listens, Start { number: 2, ..Start::ON_DEMAND });
     until(&mut a, &mut b, |a, _| {
         grown(a).iter().filter(|sa| !old.iter().any(|o| o.id == sa.id)).count() == 2
     })
     .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_host_that_starts_sets_its_pairs_up_before_any_packet_asks() {
+    let [a, b] = ports();
+    let mut a = host(FakeKernel::new(), (A, B), a, Start::AT_START);
+    let mut b = host(FakeKernel::new(), (B, A), b, Start::ON_DEMAND);
+    until(&mut a, &mut b, both_have_a_pair).await;
+    assert_eq!(status(&mut a).await.pairs[0].ike_sas[0].role, "initiator");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_host_that_starts_leaves_a_passive_remote_alone_and_answers_it() {
+    let [a, b] = ports();
+    let passive = Start { racoon: PASSIVE, ..Start::AT_START };
+    let mut a = host(FakeKernel::new(), (A, B), a, passive);
+    // The time at which it would begin is over, and a turn of the loop has seen it.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    status(&mut a).await;
+    let shown = status(&mut a).await;
+    assert_eq!((shown.pairs[0].state, &shown.pairs[0].last_error), (PairState::Idle, &None));
+    let mut b = host(FakeKernel::new(), (B, A), b, Start::AT_START);
+    until(&mut a, &mut b, both_have_a_pair).await;
+    assert_eq!(status(&mut a).await.pairs[0].ike_sas[0].role, "responder");
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -331,13 +331,14 @@ impl Endpoint {
         }
     }
 
-    /// Sets up every pair that the policies name, one a millisecond.
+    /// Sets up every pair that the policies name, one a millisecond; not those whose peer is to begin.
     pub(super) fn initiate_all(&mut self, cx: &mut Context<'_>) {
         let pairs: BTreeSet<PairKey> = self
             .policies
             .iter()
             .filter_map(|policy| policy.endpoints())
             .map(|(local, remote)| PairKey { local, remote })
+            .filter(|key| !self.peers.by_address(key.remote).is_some_and(|peer| peer.passive))
             .collect();
         let mut at = cx.now;
         for key in pairs {
