@@ -36,7 +36,7 @@ impl Files {
     /// When they cannot be written.
     pub fn write(stage: &Stage, host: &Host, config: &Config) -> Result<Self> {
         let texts = [
-            ("racoon.conf", racoon::racoon_conf(&config.suite)),
+            ("racoon.conf", racoon::racoon_conf(&config.suite, config.times)),
             ("psk.txt", racoon::psk_txt(&config.pairs)),
             ("ipsec-tools.conf", racoon::ipsec_tools_conf(config)),
         ];

@@ -68,12 +68,26 @@ pub struct Config {
     pub pairs: Vec<Pair>,
     /// What is left out of IPsec.
     pub clear: Vec<Clear>,
+    /// How long keys live, and how long a silent peer is believed to be there.
+    pub times: Times,
+}
+
+/// Times in seconds. Where there is none, Coati has what the example mesh says and strongSwan its own default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Times {
+    /// After which a child is rekeyed. Coati begins up to a tenth earlier, strongSwan exactly then.
+    pub child: Option<u64>,
+    /// After which an IKE SA is rekeyed, likewise.
+    pub ike: Option<u64>,
+    /// After which a peer of which nothing is heard is asked whether it is there. strongSwan's default is never.
+    pub silence: Option<u64>,
 }
 
 impl Config {
     /// One pair, with SSH and ICMP left out as the example mesh has it.
     pub fn one(suite: Suite, pair: Pair) -> Self {
-        Config { suite, pairs: vec![pair], clear: vec![Clear::Icmp, Clear::Tcp(22)] }
+        let clear = vec![Clear::Icmp, Clear::Tcp(22)];
+        Config { suite, pairs: vec![pair], clear, times: Times::default() }
     }
 }
 

@@ -3,15 +3,21 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use super::{Config, Pair};
+use super::{Config, Pair, Times};
 use crate::judge::Clear;
 use crate::suite::Suite;
 
-/// racoon.conf as the example mesh has it, with the suite's algorithms.
-pub fn racoon_conf(suite: &Suite) -> String {
+/// racoon.conf as the example mesh has it, with these algorithms and times.
+pub fn racoon_conf(suite: &Suite, times: Times) -> String {
     let Suite { encryption, hash, group, .. } = suite;
     let authentication =
         suite.authentication.map(|a| format!("\n    authentication_algorithm {a};")).unwrap_or_default();
+    let lifetime = |seconds: Option<u64>, usual: &str| match seconds {
+        Some(seconds) => format!("{seconds} seconds"),
+        None => usual.to_owned(),
+    };
+    let (ike, child) = (lifetime(times.ike, "24 hours"), lifetime(times.child, "8 hours"));
+    let silence = times.silence.unwrap_or(20);
     format!(
         "path pre_shared_key \"psk.txt\";
 
@@ -19,8 +25,8 @@ remote anonymous {{
     exchange_mode main;
     my_identifier address;
     nat_traversal force;
-    dpd_delay 20;
-    lifetime time 24 hours;
+    dpd_delay {silence};
+    lifetime time {ike};
     proposal {{
         encryption_algorithm {encryption};
         hash_algorithm {hash};
@@ -33,7 +39,7 @@ sainfo anonymous {{
     pfs_group {group};
     encryption_algorithm {encryption};{authentication}
     compression_algorithm deflate;
-    lifetime time 8 hours;
+    lifetime time {child};
 }}
 "
     )
@@ -99,10 +105,26 @@ mod tests {
 
     #[test]
     fn an_aead_needs_no_authentication_algorithm() {
-        assert!(!racoon_conf(&suite::AES256GCM_X25519).contains("authentication_algorithm"));
         assert!(
-            racoon_conf(&suite::AES128CBC_MODP3072).contains("    authentication_algorithm hmac_sha256;\n")
+            !racoon_conf(&suite::AES256GCM_X25519, Times::default()).contains("authentication_algorithm")
         );
+        assert!(
+            racoon_conf(&suite::AES128CBC_MODP3072, Times::default())
+                .contains("    authentication_algorithm hmac_sha256;\n")
+        );
+    }
+
+    #[test]
+    fn times_are_the_example_meshes_unless_given() {
+        let usual = racoon_conf(&suite::AES256GCM_X25519, Times::default());
+        for line in ["dpd_delay 20;", "    lifetime time 24 hours;", "    lifetime time 8 hours;"] {
+            assert!(usual.contains(line), "{line}");
+        }
+        let times = Times { child: Some(3), ike: Some(9), silence: Some(2) };
+        let short = racoon_conf(&suite::AES256GCM_X25519, times);
+        let sainfo = short.split("sainfo").nth(1).unwrap();
+        assert!(short.contains("dpd_delay 2;") && short.contains("    lifetime time 9 seconds;"));
+        assert!(sainfo.contains("    lifetime time 3 seconds;") && !sainfo.contains("hours"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::{Config, Pair};
+use super::{Config, Pair, Times};
 use crate::failure::{Context, Result};
 use crate::judge::Clear;
 use crate::net::Host;
@@ -186,6 +186,10 @@ fn by_hand(number: usize, pair: &Pair, config: &Config, claimed: Option<IpAddr>)
 fn connection(number: usize, pair: &Pair, config: &Config, mode: &str, child: &str) -> String {
     let Pair { local, remote, local_id, remote_id, .. } = pair;
     let (ike, esp) = (config.suite.swan_ike, config.suite.swan_esp);
+    let Times { child: child_time, ike: ike_time, silence } = config.times;
+    let ike_life = lifetime(ike_time, "over_time");
+    let child_life = lifetime(child_time, "life_time");
+    let silence = silence.map(|seconds| format!("dpd_delay = {seconds}s")).unwrap_or_default();
     format!(
         "    pair{number} {{
         version = 2
@@ -194,6 +198,8 @@ fn connection(number: usize, pair: &Pair, config: &Config, mode: &str, child: &s
         encap = yes
         mobike = no
         proposals = {ike}
+        {ike_life}
+        {silence}
         local {{
             auth = psk
             id = {local_id}
@@ -206,12 +212,21 @@ fn connection(number: usize, pair: &Pair, config: &Config, mode: &str, child: &s
             pair{number} {{
                 mode = {mode}
                 esp_proposals = {esp}
+                {child_life}
                 {child}
             }}
         }}
     }}
 "
     )
+}
+
+/// Rekeying after exactly this time, and an end (`hard`) that is not reached meanwhile.
+fn lifetime(seconds: Option<u64>, hard: &str) -> String {
+    match seconds {
+        Some(seconds) => format!("rekey_time = {seconds}s\n rand_time = 0s\n {hard} = {}s", 2 * seconds + 10),
+        None => String::new(),
+    }
 }
 
 fn secret(number: usize, Pair { local_id, remote_id, key, .. }: &Pair) -> String {
@@ -265,5 +280,18 @@ mod tests {
         assert!(text.contains("id = 192.0.2.10\n"));
         assert!(text.contains("id-2 = 192.0.2.10\n"));
         assert!(text.contains("remote_ts = 0.0.0.0/0[tcp/22]\n"));
+        assert!(!text.contains("_time = ") && !text.contains("dpd_delay"));
+    }
+
+    #[test]
+    fn rekeys_come_after_exactly_the_time_that_is_given() {
+        let pair = Pair::new("203.0.113.2".parse().unwrap(), "203.0.113.1".parse().unwrap());
+        let times = Times { child: Some(3), ike: Some(9), silence: Some(2) };
+        let text = swanctl_conf(&Config { times, ..Config::one(suite::AES256GCM_X25519, pair) });
+        let (ike, child) = text.split_once("children {").unwrap();
+        assert!(ike.contains("rekey_time = 9s\n") && ike.contains("over_time = 28s\n"));
+        assert!(child.contains("rekey_time = 3s\n") && child.contains("life_time = 16s\n"));
+        assert!(ike.contains("rand_time = 0s\n") && child.contains("rand_time = 0s\n"));
+        assert!(ike.contains("dpd_delay = 2s\n"));
     }
 }

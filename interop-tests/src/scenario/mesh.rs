@@ -108,8 +108,8 @@ fn strongswan(stage: &Stage, cloud: &Cloud, own: u8, other: u8) -> Result<Strong
 
     let private = Pair { key, ..Pair::new(Cloud::private(own).into(), Cloud::private(other).into()) };
     let public = Pair { remote: Cloud::public(other).into(), ..private.clone() };
-    let clear = vec![Clear::Icmp, Clear::Tcp(SSH)];
-    StrongSwan::start(stage, host, &Config { suite: AES128CBC_MODP3072, pairs: vec![private, public], clear })
+    let config = Config { pairs: vec![private.clone(), public], ..Config::one(AES128CBC_MODP3072, private) };
+    StrongSwan::start(stage, host, &config)
 }
 
 /// Of each host: with every other one a private and a public pair, an SA each way.
