@@ -15,8 +15,23 @@ pub struct Status {
     pub since: Time,
     /// Outbound policies that ask for ESP, as the kernel has them.
     pub policies: u64,
+    /// What in the kernel was not as it ought to be and was put right, since the daemon's start.
+    pub corrections: Corrections,
     /// Every pair, in order of its addresses.
     pub pairs: Vec<Pair>,
+}
+
+/// How often the kernel's databases had to be put right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Corrections {
+    /// Configured policies that were missing or had been changed.
+    pub policies_restored: u64,
+    /// Policies of ours that nobody wanted any more.
+    pub policies_deleted: u64,
+    /// Children of which an SA was missing: they were made anew.
+    pub children_restored: u64,
+    /// SAs of ours that belonged to no child.
+    pub sas_deleted: u64,
 }
 
 /// A point in time and how long ago that was; the age counts time that the host was asleep.
@@ -128,6 +143,8 @@ pub struct Child {
     pub algorithms: String,
     /// Whether ESP is inside UDP.
     pub udp_encapsulation: bool,
+    /// Nothing has come back on it for long, and making it anew did not help: perhaps its traffic goes one way only.
+    pub one_way: bool,
     /// When it was installed.
     pub since: Time,
 }

@@ -2,7 +2,7 @@
 
 use core::fmt::Write as _;
 
-use crate::status::{Child, IkeSa, Pair, PairState, Status};
+use crate::status::{Child, Corrections, IkeSa, Pair, PairState, Status};
 
 /// The listing, each line ended by a newline. Text that came from a peer is escaped.
 #[must_use]
@@ -27,6 +27,7 @@ pub fn listing(status: &Status) -> String {
         plural(status.policies, "outbound policy", "outbound policies"),
         if counted.is_empty() { "no pairs" } else { &counted },
     );
+    correction_line(&mut out, &status.corrections);
     let names: Vec<String> =
         status.pairs.iter().map(|pair| format!("{} <=> {}", pair.local, pair.remote)).collect();
     let width = names.iter().map(String::len).max().unwrap_or(0);
@@ -34,6 +35,25 @@ pub fn listing(status: &Status) -> String {
         pair_lines(&mut out, pair, name, width);
     }
     out
+}
+
+/// What had to be put right, if anything had.
+fn correction_line(out: &mut String, corrections: &Corrections) {
+    let counted = [
+        (corrections.policies_restored, "policy put back", "policies put back"),
+        (corrections.policies_deleted, "stray policy deleted", "stray policies deleted"),
+        (
+            corrections.children_restored,
+            "child with missing SAs made anew",
+            "children with missing SAs made anew",
+        ),
+        (corrections.sas_deleted, "stray SA deleted", "stray SAs deleted"),
+    ];
+    let counted = counted.into_iter().filter(|(count, ..)| *count > 0);
+    let counted: Vec<String> = counted.map(|(count, one, other)| plural(count, one, other)).collect();
+    if !counted.is_empty() {
+        let _ = writeln!(out, "put right in the kernel: {}", counted.join(", "));
+    }
 }
 
 fn pair_lines(out: &mut String, pair: &Pair, name: &str, width: usize) {
@@ -90,12 +110,13 @@ fn child_lines(out: &mut String, child: &Child) {
     let reqid = if child.reqid == 0 { String::new() } else { format!(" reqid {}", child.reqid) };
     let _ = writeln!(
         out,
-        "  ESP {} <=> {} {protocol}, {}{}{reqid}  {}",
+        "  ESP {} <=> {} {protocol}, {}{}{reqid}  {}{}",
         escaped(&child.local),
         escaped(&child.remote),
         escaped(&child.mode),
         if child.udp_encapsulation { " in UDP" } else { "" },
-        duration(child.since.age_seconds)
+        duration(child.since.age_seconds),
+        if child.one_way { "  one-way?" } else { "" }
     );
     let _ = writeln!(out, "      {}", escaped(&child.algorithms));
     for (way, spi, bytes, packets) in [
@@ -184,6 +205,7 @@ mod tests {
             packets_out: None,
             algorithms: "ENCR_AES_GCM_16-256/ESN".to_owned(),
             udp_encapsulation: true,
+            one_way: true,
             since: time(59),
         }
     }
@@ -225,6 +247,7 @@ mod tests {
             pid: 42,
             since: time(90_000),
             policies: 2,
+            corrections: Corrections { policies_restored: 3, sas_deleted: 1, ..Corrections::default() },
             pairs: vec![up, retrying],
         }
     }
@@ -233,12 +256,13 @@ mod tests {
     fn the_listing_shows_all_there_is() {
         let expected = "\
 coatid 0.1.0 (pid 42), running 1d 1h, 2 outbound policies: 1 up, 1 retrying
+put right in the kernel: 3 policies put back, 1 stray SA deleted
 
 192.0.2.1 <=> 192.0.2.2       up          for 1h 0m (since 2026-11-22T06:30:00Z)
   IKE established initiator 0123456789abcdef:fedcba9876543210  59m 59s
       192.0.2.1:4500 (192.0.2.1) to 192.0.2.2:4500 (192.0.2.2)
       ENCR_AES_GCM_16-256/PRF_HMAC_SHA2_256/CURVE25519
-  ESP 192.0.2.1 <=> 192.0.2.2 any, transport in UDP  59s
+  ESP 192.0.2.1 <=> 192.0.2.2 any, transport in UDP  59s  one-way?
       ENCR_AES_GCM_16-256/ESN
       in  c0ffee01    12.3 KiB  150 packets
       out 0badcafe     missing in the kernel
@@ -251,7 +275,8 @@ coatid 0.1.0 (pid 42), running 1d 1h, 2 outbound policies: 1 up, 1 retrying
 
     #[test]
     fn a_daemon_without_pairs_says_so() {
-        let empty = Status { pairs: Vec::new(), policies: 1, ..status() };
+        let corrections = Corrections::default();
+        let empty = Status { pairs: Vec::new(), policies: 1, corrections, ..status() };
         assert!(listing(&empty).ends_with("1 outbound policy: no pairs\n"));
     }
 
@@ -290,6 +315,7 @@ coatid 0.1.0 (pid 42), running 1d 1h, 2 outbound policies: 1 up, 1 retrying
         };
         assert_eq!(keys(&value), fields("method Status() -> "));
         let pair = &value["pairs"][1];
+        assert_eq!(keys(&value["corrections"]), fields("type Corrections "));
         assert_eq!(keys(pair), fields("type Pair "));
         assert_eq!(keys(&pair["last_error"]), fields("type Failure "));
         let sa = &value["pairs"][0]["ike_sas"][0];

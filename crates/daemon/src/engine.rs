@@ -5,7 +5,9 @@
 //!    -> one call of the endpoint -> its outputs in order: jobs to the pool, datagrams to the sockets, events to the log
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+mod reconcile;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,15 +34,12 @@ use crate::sockets::{LONGEST_DATAGRAM, Listen, Sockets};
 use crate::spd::{self, Families, Plan, Wanted};
 use crate::status::{Facts, Pair};
 use crate::translate;
+use reconcile::Watch;
 
 /// Datagrams read from one socket before everything else has its turn.
 const DATAGRAMS_A_TURN: usize = 64;
 /// Kernel events read before everything else has its turn.
 const EVENTS_A_TURN: usize = 256;
-/// How long the kernel's policies must be left in peace before they are read anew.
-const POLICIES_SETTLE: Duration = Duration::from_millis(50);
-/// How long a stream of changes may put that off.
-const POLICIES_WAIT: Duration = Duration::from_secs(1);
 /// How long the peers have to answer our DELETEs when the daemon ends.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// At most one warning about sending in this time; the others are for the trace.
@@ -104,10 +103,7 @@ pub struct Driver<X, M: std::os::fd::AsRawFd> {
     buffer: Vec<u8>,
     policies: Arc<PolicySet>,
     configured: BTreeMap<Pair, Instant>,
-    /// Since when and until when the kernel's policies have been changing.
-    changing: Option<(Instant, Instant)>,
-    /// Warnings that hold at the moment.
-    said: BTreeSet<String>,
+    watch: Watch,
     started: Instant,
     stop_at: Option<Instant>,
     ending: Option<Ending>,
@@ -132,8 +128,7 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
             buffer: vec![0; LONGEST_DATAGRAM],
             policies: Arc::default(),
             configured: BTreeMap::new(),
-            changing: None,
-            said: BTreeSet::new(),
+            watch: Watch::new(clock::now()),
             started: clock::now(),
             stop_at: None,
             ending: None,
@@ -201,8 +196,8 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
     }
 
     fn next_alarm(&self) -> Option<Instant> {
-        let settled = self.changing.map(|(since, last)| (last + POLICIES_SETTLE).min(since + POLICIES_WAIT));
-        [self.parts.endpoint.poll_timeout(), settled, self.stop_at].into_iter().flatten().min()
+        let due = Some(self.watch.due());
+        [self.parts.endpoint.poll_timeout(), due, self.stop_at].into_iter().flatten().min()
     }
 
     /// Calls the endpoint and does what it wants.
@@ -268,10 +263,7 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
         if self.parts.endpoint.poll_timeout().is_some_and(|due| due <= now) {
             self.with(Endpoint::handle_timeout);
         }
-        let settled = self.changing.map(|(since, last)| (last + POLICIES_SETTLE).min(since + POLICIES_WAIT));
-        if settled.is_some_and(|due| due <= now) {
-            self.refresh_policies();
-        }
+        self.look_after_kernel(now);
         if let Some(due) = self.stop_at
             && (due <= now || self.parts.endpoint.is_quiet())
         {
@@ -285,7 +277,7 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
         match event {
             KernelEvent::Acquire(acquire) => match translate::acquire(&acquire) {
                 Some(acquire) => {
-                    if self.changing.is_some() && self.policies.get(acquire.policy).is_none() {
+                    if self.watch.is_behind() && self.policies.get(acquire.policy).is_none() {
                         self.refresh_policies();
                     }
                     self.sad_event(SadEvent::Acquire(acquire));
@@ -310,108 +302,33 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
                 }
             }
             KernelEvent::NewPolicy(policy) | KernelEvent::UpdatedPolicy(policy) => {
-                self.policies_change(policy.direction);
+                self.watch.policies_change(policy.direction);
             }
-            KernelEvent::DeletedPolicy(query, _) => self.policies_change(query.direction),
+            KernelEvent::DeletedPolicy(query, _) => self.watch.policies_change(query.direction),
             KernelEvent::PolicyExpire(expire) if expire.hard => {
-                self.policies_change(expire.policy.direction);
+                self.watch.policies_change(expire.policy.direction);
             }
-            KernelEvent::FlushedPolicies => self.policies_change(Direction::OUT),
+            KernelEvent::FlushedPolicies => self.watch.policies_change(Direction::OUT),
             KernelEvent::Lost => {
                 tracing::warn!("events of the kernel were lost: its policies and SAs are read anew");
-                self.refresh_policies();
-                self.sad_event(SadEvent::Lost);
                 self.catch_up();
             }
+            // What we delete ourselves is not ours any more when this comes.
+            KernelEvent::DeletedSa(id, _) if self.parts.kernel.is_ours(&key_of(id)) => {
+                self.watch.sas_change()
+            }
+            KernelEvent::FlushedSas(_) => self.watch.sas_change(),
             KernelEvent::Unreadable(why) => tracing::warn!("an event of the kernel is not understood: {why}"),
             KernelEvent::PolicyExpire(_)
             | KernelEvent::NewSa(_)
             | KernelEvent::UpdatedSa(_)
             | KernelEvent::DeletedSa(..)
-            | KernelEvent::FlushedSas(_)
             | KernelEvent::Other(_) => {}
-        }
-    }
-
-    /// Tells the engine what lost events said: of SAs that are gone, and of packets that wait.
-    fn catch_up(&mut self) {
-        match self.parts.kernel.missed() {
-            Ok(missed) => missed.into_iter().for_each(|event| self.sad_event(event)),
-            Err(error) => tracing::warn!("{error}"),
         }
     }
 
     fn sad_event(&mut self, event: SadEvent) {
         self.with(|endpoint, cx| endpoint.handle_sad_event(cx, event));
-    }
-
-    /// Somebody, perhaps we, changed a policy.
-    fn policies_change(&mut self, direction: Direction) {
-        if !direction.is_socket() {
-            let now = clock::now();
-            let since = self.changing.map_or(now, |(since, _)| since);
-            self.changing = Some((since, now));
-        }
-    }
-
-    fn refresh_policies(&mut self) {
-        if let Err(error) = self.read_policies() {
-            tracing::warn!("{error}: it is tried again");
-            // As if something had changed now.
-            let now = clock::now();
-            self.changing = Some((now + POLICIES_WAIT, now + POLICIES_WAIT));
-        }
-    }
-
-    /// Reads the kernel's policies and hands them to the engine, with the peers that they need.
-    fn read_policies(&mut self) -> Result<(), xfrm_sys::Error> {
-        let dump = self.parts.kernel.xfrm.dump_policies()?;
-        self.changing = None;
-        let view = spd::read(&dump);
-        let (peers, warnings) = self.parts.configuration.peers(view.set.iter());
-        let current: BTreeSet<String> = warnings.into_iter().chain(view.warnings).collect();
-        current.difference(&self.said).for_each(|warning| tracing::warn!("{warning}"));
-        self.said = current;
-        let now = clock::now();
-        let named = view.set.iter().filter_map(ike_proto::policy::spd::Policy::endpoints);
-        self.configured =
-            named.map(|pair| (pair, self.configured.get(&pair).copied().unwrap_or(now))).collect();
-        tracing::debug!(
-            policies = view.set.len(),
-            pairs = self.configured.len(),
-            "the kernel's policies are read"
-        );
-        self.policies = Arc::clone(&view.set);
-        self.with(|endpoint, cx| {
-            endpoint.set_peers(cx, Arc::new(peers));
-            endpoint.set_policies(cx, view.set);
-        });
-        Ok(())
-    }
-
-    /// A daemon before this one left SAs: traffic that finds them raises no acquire, so their pairs are set up anew.
-    fn take_over(&mut self) {
-        let sas = match self.parts.kernel.xfrm.dump_sas(&xfrm_sys::SaFilter::ESP) {
-            Ok(sas) => sas,
-            Err(error) => {
-                tracing::warn!("{error}");
-                return;
-            }
-        };
-        let left: BTreeSet<Pair> = sas
-            .iter()
-            .filter(|sa| !sa.is_larval())
-            .map(|sa| (sa.source, sa.id.destination))
-            .filter(|pair| self.configured.contains_key(pair))
-            .collect();
-        for (local, remote) in left {
-            tracing::info!(peer = %remote, "{local}<=>{remote} has an SA that is not ours: the pair is set up anew");
-            if let Err(error) =
-                self.with(|endpoint, cx| endpoint.handle_command(cx, Command::Initiate { local, remote }))
-            {
-                tracing::warn!(peer = %remote, "{error}");
-            }
-        }
     }
 
     fn handle_order(&mut self, order: Order) {
@@ -454,8 +371,13 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
         probe_families(kernel, &configuration, &wanted, &present)?;
         if let Some(set) = set {
             let plan = Plan::new(&wanted, &present, set.replaces, &self.parts.wanted);
-            let summary = plan.apply(kernel).map_err(|failed| Refusal::new(failed.to_string()))?;
-            tracing::info!("{summary}");
+            match plan.apply(kernel) {
+                Ok(summary) => tracing::info!("{summary}"),
+                Err(failed) => {
+                    self.watch.leaves_behind(wanted);
+                    return Err(Refusal::new(failed.to_string()));
+                }
+            }
         }
         let same = |listen: &Listen| self.parts.listens.contains(listen);
         let ports =
@@ -509,6 +431,7 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
             policies: self.policies.len(),
             configured: &self.configured,
             usages: &usages,
+            corrections: self.watch.corrections,
         };
         match serde_json::to_value(facts.status(self.parts.endpoint.pairs())) {
             Ok(status) => Reply::of(status),

@@ -1,14 +1,13 @@
 //! The engine's SA database over the kernel's, and what the kernel is asked before anything else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ike_proto::crypto::keymat::EspKeys;
 use ike_proto::crypto::suite::EspSuite;
-use ike_proto::endpoint::SadEvent;
 use ike_proto::ids::{ChildSpi, Reqid};
 use ike_proto::policy::sad::{
-    Acquire, Direction, Encap, Lifetimes, Mode, SaKey, SaSpec, SaUsage, Sad, SadError, SpiRequest,
+    Acquire, Direction, Encap, Lifetimes, Mode, SaCount, SaKey, SaSpec, SaUsage, Sad, SadError, SpiRequest,
 };
 use ike_proto::policy::selector::{Net, Selector, Side};
 use ike_proto::secret::Secret;
@@ -65,20 +64,26 @@ impl<X: Xfrm> Kernel<X> {
         Ok(sas.iter().filter_map(usage).collect())
     }
 
-    /// What events said that nobody heard: a hard expire for each of our SAs that is gone, and an acquire for each packet
-    /// that waits.
+    /// The counters of our SAs that are still there, by one dump. The others are ours no more.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn missed(&mut self) -> Result<Vec<SadEvent>, Error> {
+    pub fn counts(&mut self) -> Result<Vec<SaCount>, Error> {
+        let usages = self.usages()?;
+        self.ours.retain(|key, _| usages.contains_key(key));
+        let count =
+            |(key, usage): (SaKey, SaUsage)| SaCount { key, packets: usage.packets, bytes: usage.bytes };
+        Ok(usages.into_iter().map(count).collect())
+    }
+
+    /// An acquire for each packet that waits for an SA.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn waiting(&mut self) -> Result<Vec<Acquire>, Error> {
         let sas = self.xfrm.dump_sas(&SaFilter::ESP)?;
-        let there: BTreeSet<SaKey> = sas.iter().map(|sa| key_of(sa.id)).collect();
-        let gone: Vec<SaKey> = self.ours.keys().filter(|key| !there.contains(key)).copied().collect();
-        gone.iter().for_each(|key| self.forget(key));
-        let expires = gone.into_iter().map(|key| SadEvent::Expire { key, hard: true });
         let waiting = sas.iter().filter(|sa| sa.is_larval() && sa.id.spi == 0);
-        let acquires = waiting.filter_map(translate::larval_acquire).map(SadEvent::Acquire);
-        Ok(expires.chain(acquires).collect())
+        Ok(waiting.filter_map(translate::larval_acquire).collect())
     }
 
     fn install(&mut self, spec: &SaSpec) -> Result<(), SadError> {
@@ -292,6 +297,14 @@ fn throw_away(probe: &Probe, address: IpAddr) -> SaSpec {
         encap: probe.encap.then_some(Encap { local: 4500, remote: 4500 }),
         replay_window: 32,
         lifetimes: Lifetimes { hard_seconds: Some(60), ..Lifetimes::default() },
+    }
+}
+
+#[cfg(test)]
+impl<X> Kernel<X> {
+    /// As if the engine had installed it and forgotten it.
+    pub(crate) fn claim(&mut self, key: SaKey) {
+        self.ours.insert(key, Direction::Out);
     }
 }
 

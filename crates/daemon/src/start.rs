@@ -26,8 +26,9 @@ use crate::sockets::Sockets;
 use crate::spd::{self, Plan};
 use crate::watch::watch;
 
-/// What the engine listens to. Not to changes of SAs: their messages hold keys.
-const GROUPS: [Group; 4] = [Group::Acquire, Group::Expire, Group::Policy, Group::Mapping];
+/// What the daemon listens to.
+pub(crate) const GROUPS: [Group; 5] =
+    [Group::Acquire, Group::Expire, Group::Sa, Group::Policy, Group::Mapping];
 
 /// Starts the daemon on this thread, with files that were read and checked. Needs a tokio runtime.
 ///

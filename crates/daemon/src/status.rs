@@ -27,6 +27,8 @@ pub struct Facts<'a> {
     pub configured: &'a BTreeMap<Pair, Instant>,
     /// What the kernel has counted for each SA.
     pub usages: &'a BTreeMap<SaKey, SaUsage>,
+    /// What in the kernel had to be put right.
+    pub corrections: shown::Corrections,
 }
 
 impl Facts<'_> {
@@ -50,6 +52,7 @@ impl Facts<'_> {
             pid: std::process::id(),
             since: self.time(self.started),
             policies: u64::try_from(self.policies).unwrap_or(u64::MAX),
+            corrections: self.corrections,
             pairs: pairs.into_values().collect(),
         }
     }
@@ -123,6 +126,7 @@ impl Facts<'_> {
             packets_out: outbound.map(|usage| usage.packets),
             algorithms: child.suite.to_string(),
             udp_encapsulation: child.encap,
+            one_way: child.one_way,
             since: self.time(child.since),
         }
     }

@@ -10,6 +10,6 @@ mod plan;
 mod view;
 mod wanted;
 
-pub use plan::{Failed, Plan, Summary};
+pub use plan::{Failed, Plan, Summary, note_indices};
 pub use view::{Families, View, read};
 pub use wanted::{Wanted, wanted};

@@ -213,6 +213,17 @@ fn take_back(xfrm: &mut impl Xfrm, done: &[&Change]) -> Vec<Error> {
     stuck
 }
 
+/// Notes the numbers that the kernel has given, so that a policy that is put back has the one it had: SAs and acquires refer
+/// to it.
+pub fn note_indices(wanted: &mut [Wanted], present: &[Policy]) {
+    let there = Index::of(present.iter());
+    for wanted in wanted {
+        if let Some(found) = there.find(&wanted.policy) {
+            wanted.policy.index = found.index;
+        }
+    }
+}
+
 /// Whether the kernel does the same by both policies of one selector.
 fn says_the_same(present: &Policy, wanted: &Policy) -> bool {
     (present.priority, present.action, present.flags, &present.limits, &present.templates)
@@ -359,6 +370,19 @@ mod tests {
         assert_eq!(second.summary(), Summary { added: 1, updated: 0, deleted: 1 });
         second.apply(&mut fake).unwrap();
         assert_eq!(fake.policies().len(), 6);
+    }
+
+    #[test]
+    fn a_policy_that_is_put_back_has_the_number_it_had() {
+        let mut fake = loaded(OLD);
+        let (_, mut wanted) = plan(OLD, &mut fake, &[]);
+        let before = by_index(&fake);
+        note_indices(&mut wanted, &before);
+        fake.forget_policies(|policy| policy.index == before[1].index);
+        let present = fake.dump_policies().unwrap();
+        let summary = Plan::new(&wanted, &present, false, &[]).apply(&mut fake).unwrap();
+        assert_eq!(summary, Summary { added: 1, ..Summary::default() });
+        assert_eq!(by_index(&fake), before);
     }
 
     #[test]

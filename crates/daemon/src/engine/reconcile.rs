@@ -1,0 +1,247 @@
+//! The kernel's databases and what ought to be in them: read at start, after each change, after a loss of events, and every
+//! now and then in any case.
+
+use std::collections::BTreeSet;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use coati_control::status::Corrections;
+use ike_proto::endpoint::{Command, SadEvent};
+use ike_proto::policy::spd::PolicySet;
+use ike_proto::time::{Duration, Instant};
+use xfrm_sys::{Direction, Events, Policy, Xfrm};
+
+use super::Driver;
+use crate::clock;
+use crate::spd::{self, Failed, Plan, Summary, Wanted};
+use crate::status::Pair;
+
+/// How long the kernel's policies must be left in peace before they are read anew.
+const POLICIES_SETTLE: Duration = Duration::from_millis(50);
+/// How long a stream of changes may put that off.
+const POLICIES_WAIT: Duration = Duration::from_secs(1);
+/// The kernel's policies are read after this time, whatever events have said.
+const POLICIES_EVERY: Duration = Duration::from_secs(60);
+/// Who takes the same policies away again and again gets them back no sooner than this.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The kernel's SAs are read after this time; their counters tell whether packets flow both ways.
+const SAS_EVERY: Duration = Duration::from_secs(20);
+/// How long after one of our SAs was deleted by somebody else they are read: the others are likely to follow.
+const SAS_SETTLE: Duration = Duration::from_millis(50);
+
+/// What is known of the kernel's databases, and when they are looked at again.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// Since when and until when the kernel's policies have been changing.
+    changing: Option<(Instant, Instant)>,
+    pub(super) policies_due: Instant,
+    sas_due: Instant,
+    /// Policies of ours that a refused change of the configuration may have left behind.
+    stray: Vec<Wanted>,
+    /// When policies were last put right.
+    pub(super) mended: Option<Instant>,
+    /// Warnings that hold at the moment.
+    said: BTreeSet<String>,
+    pub(super) corrections: Corrections,
+}
+
+impl Watch {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            changing: None,
+            policies_due: now,
+            sas_due: now + SAS_EVERY,
+            stray: Vec::new(),
+            mended: None,
+            said: BTreeSet::new(),
+            corrections: Corrections::default(),
+        }
+    }
+
+    /// When the policies are to be read.
+    pub(super) fn policies_at(&self) -> Instant {
+        let settled = self.changing.map(|(since, last)| (last + POLICIES_SETTLE).min(since + POLICIES_WAIT));
+        settled.map_or(self.policies_due, |settled| settled.min(self.policies_due))
+    }
+
+    /// When there is something to do.
+    pub(super) fn due(&self) -> Instant {
+        self.policies_at().min(self.sas_due)
+    }
+
+    /// Whether policies have changed that were not read yet.
+    pub(super) const fn is_behind(&self) -> bool {
+        self.changing.is_some()
+    }
+
+    /// Somebody, perhaps we, changed a policy.
+    pub(super) fn policies_change(&mut self, direction: Direction) {
+        if !direction.is_socket() {
+            let now = clock::now();
+            let since = self.changing.map_or(now, |(since, _)| since);
+            self.changing = Some((since, now));
+        }
+    }
+
+    /// Somebody else deleted an SA of ours.
+    pub(super) fn sas_change(&mut self) {
+        self.sas_due = self.sas_due.min(clock::now() + SAS_SETTLE);
+    }
+
+    /// The configuration wants other policies than `before`, or was to; what of those is still there is nobody's.
+    pub(super) fn leaves_behind(&mut self, before: Vec<Wanted>) {
+        self.stray.extend(before);
+        self.policies_due = clock::now();
+    }
+}
+
+impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
+    /// Does what is due.
+    pub(super) fn look_after_kernel(&mut self, now: Instant) {
+        if self.watch.policies_at() <= now {
+            self.refresh_policies();
+        }
+        if self.watch.sas_due <= now {
+            self.reconcile_sas();
+        }
+    }
+
+    pub(super) fn refresh_policies(&mut self) {
+        let now = clock::now();
+        self.watch.policies_due = now + POLICIES_EVERY;
+        if let Err(error) = self.read_policies() {
+            tracing::warn!("{error}: it is tried again");
+            self.watch.changing = None;
+            self.watch.policies_due = now + POLICIES_WAIT;
+        }
+    }
+
+    /// Reads the kernel's policies, puts ours right, and hands all to the engine, with the peers that they need.
+    fn read_policies(&mut self) -> Result<(), xfrm_sys::Error> {
+        let mut dump = self.parts.kernel.xfrm.dump_policies()?;
+        self.watch.changing = None;
+        if self.mend_policies(&dump) {
+            dump = self.parts.kernel.xfrm.dump_policies()?;
+        }
+        spd::note_indices(&mut self.parts.wanted, &dump);
+        let view = spd::read(&dump);
+        let (peers, warnings) = self.parts.configuration.peers(view.set.iter());
+        let current: BTreeSet<String> = warnings.into_iter().chain(view.warnings).collect();
+        current.difference(&self.watch.said).for_each(|warning| tracing::warn!("{warning}"));
+        self.watch.said = current;
+        tracing::debug!(policies = view.set.len(), "the kernel's policies are read");
+        self.note_pairs(&view.set);
+        self.policies = Arc::clone(&view.set);
+        self.with(|endpoint, cx| {
+            endpoint.set_peers(cx, Arc::new(peers));
+            endpoint.set_policies(cx, view.set);
+        });
+        Ok(())
+    }
+
+    fn note_pairs(&mut self, policies: &PolicySet) {
+        let now = clock::now();
+        let named = policies.iter().filter_map(ike_proto::policy::spd::Policy::endpoints);
+        self.configured =
+            named.map(|pair| (pair, self.configured.get(&pair).copied().unwrap_or(now))).collect();
+    }
+
+    /// Puts back policies of ours that are missing or changed and deletes those that nobody wants any more; others' are left
+    /// alone. Returns whether there was something to do.
+    fn mend_policies(&mut self, present: &[Policy]) -> bool {
+        let stray = std::mem::take(&mut self.watch.stray);
+        let plan = Plan::new(&self.parts.wanted, present, false, &stray);
+        if plan.summary() == Summary::default() || self.stop_at.is_some() {
+            return false;
+        }
+        let now = clock::now();
+        if let Some(mended) = self.watch.mended.filter(|mended| now.since(*mended) < PATIENCE) {
+            self.watch.stray = stray;
+            self.watch.policies_due = mended + PATIENCE;
+            return false;
+        }
+        self.watch.mended = Some(now);
+        match plan.apply(&mut self.parts.kernel.xfrm) {
+            Ok(summary) => {
+                tracing::warn!("the kernel's policies were not as configured and are put right: {summary}");
+                let corrections = &mut self.watch.corrections;
+                corrections.policies_restored += whole(summary.added) + whole(summary.updated);
+                corrections.policies_deleted += whole(summary.deleted);
+            }
+            Err(Failed { error, .. }) => {
+                tracing::warn!(
+                    "the kernel's policies are not as configured and cannot be put right: {error}"
+                );
+                self.watch.stray = stray;
+            }
+        }
+        true
+    }
+
+    /// Compares the kernel's SAs with the engine's children.
+    pub(super) fn reconcile_sas(&mut self) {
+        self.watch.sas_due = clock::now() + SAS_EVERY;
+        if self.stop_at.is_some() {
+            return;
+        }
+        let counts = match self.parts.kernel.counts() {
+            Ok(counts) => counts,
+            Err(error) => {
+                tracing::warn!("{error}");
+                return;
+            }
+        };
+        let found = self.with(|endpoint, cx| endpoint.reconcile(cx, &counts));
+        if found.missing > 0 {
+            tracing::warn!("the kernel has lost SAs of {} children: they are made anew", found.missing);
+        }
+        if found.surplus > 0 {
+            tracing::warn!("{} SAs in the kernel belonged to no child and are deleted", found.surplus);
+        }
+        let corrections = &mut self.watch.corrections;
+        corrections.children_restored += whole(found.missing);
+        corrections.sas_deleted += whole(found.surplus);
+    }
+
+    /// Makes up for events that nobody heard: policies that changed, SAs that are gone, packets that wait.
+    pub(super) fn catch_up(&mut self) {
+        self.refresh_policies();
+        self.sad_event(SadEvent::Lost);
+        self.reconcile_sas();
+        match self.parts.kernel.waiting() {
+            Ok(waiting) => {
+                waiting.into_iter().for_each(|acquire| self.sad_event(SadEvent::Acquire(acquire)));
+            }
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
+
+    /// A daemon before this one left SAs: traffic that finds them raises no acquire, so their pairs are set up anew.
+    pub(super) fn take_over(&mut self) {
+        let sas = match self.parts.kernel.xfrm.dump_sas(&xfrm_sys::SaFilter::ESP) {
+            Ok(sas) => sas,
+            Err(error) => {
+                tracing::warn!("{error}");
+                return;
+            }
+        };
+        let left: BTreeSet<Pair> = sas
+            .iter()
+            .filter(|sa| !sa.is_larval())
+            .map(|sa| (sa.source, sa.id.destination))
+            .filter(|pair| self.configured.contains_key(pair))
+            .collect();
+        for (local, remote) in left {
+            tracing::info!(peer = %remote, "{local}<=>{remote} has an SA that is not ours: the pair is set up anew");
+            if let Err(error) =
+                self.with(|endpoint, cx| endpoint.handle_command(cx, Command::Initiate { local, remote }))
+            {
+                tracing::warn!(peer = %remote, "{error}");
+            }
+        }
+    }
+}
+
+fn whole(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
