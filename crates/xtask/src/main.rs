@@ -1,6 +1,7 @@
-//! The commands of the project: `cargo xtask demo`, `test`, `lint`, `interop`, `fuzz`, `sim`.
+//! The commands of the project: `cargo xtask demo`, `test`, `lint`, `interop`, `fuzz`, `sim`, `bench`.
 #![allow(clippy::disallowed_methods, reason = "commands for people live in real time")]
 
+mod bench;
 mod demo;
 mod fuzz;
 mod interop;
@@ -36,6 +37,8 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// A mesh of simulated hosts that all start at once.
     Sim(sim::Arguments),
+    /// What the engine costs: CPU, instructions, heap.
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Interop(arguments) => interop::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -15,7 +15,7 @@ use crate::failure::{Context, Result};
 use crate::guest::{Event, Outcome, Places};
 use crate::scenario::{Kernel, Scenario};
 
-pub use packages::install_missing;
+pub use packages::{Need, install_missing};
 
 /// Which kernel to run scenarios in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
