@@ -1,7 +1,7 @@
 //! A host: the engine, a modelled kernel beside it, jobs under way, and a clock of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ike_proto::config::EndpointConfig;
@@ -9,16 +9,18 @@ use ike_proto::crypto::job::Job;
 use ike_proto::crypto::provider::Provider;
 use ike_proto::endpoint::{Command, Context, Endpoint, SadEvent};
 use ike_proto::ids::JobId;
-use ike_proto::output::{Flow, Output};
-use ike_proto::policy::sad::{Direction, SaKey};
-use ike_proto::policy::spd::{Policy, PolicySet};
+use ike_proto::output::{Flow, Output, Transmit};
+use ike_proto::policy::sad::SaKey;
+use ike_proto::policy::spd::Policy;
 use ike_proto::rng::Rng;
+use ike_proto::secret::Secret;
 use ike_proto::time::{Duration, Instant};
 use ike_proto::wire::udp_encap::NON_ESP_MARKER;
 
 use crate::packet::Inner;
-use crate::sad::{ModelSad, Notice, covers};
+use crate::sad::{ModelSad, Notice};
 use crate::scenario::HostSpec;
+use crate::spd::Spd;
 
 /// A host of the simulation.
 pub struct Host {
@@ -40,8 +42,12 @@ pub struct Host {
     pub lapsed: BTreeSet<SaKey>,
     /// The earliest deadline a wake-up is queued for, in the world's time.
     pub wake: Option<Instant>,
-    policies: Arc<PolicySet>,
+    spd: Spd,
+    /// Our address and the peer's of what was spoken of since this was last asked.
+    touched: BTreeSet<(IpAddr, IpAddr)>,
     provider: Arc<dyn Provider>,
+    /// Of quick crash detection; it survives reboots.
+    qcd_secret: Option<Secret>,
     /// What its clock shows at the world's zero.
     clock: Duration,
     rng: Rng,
@@ -52,18 +58,20 @@ impl Host {
     #[must_use]
     pub fn start(spec: HostSpec, provider: Arc<dyn Provider>, mut rng: Rng, now: Instant) -> Self {
         let clock = Duration::from_millis(rng.below(1_000_000_000));
-        let policies = Arc::new(PolicySet::new(spec.policies.clone()));
+        let qcd_secret = spec.quick_crash_detection.then(|| Secret::new(rng.octets(32)));
         let mut host = Self {
-            endpoint: Self::engine(&spec, &spec.config, &provider, &mut rng),
-            sad: ModelSad::new(Rng::new(&rng.fork())),
+            endpoint: Self::engine(&spec, &spec.config, &provider, qcd_secret.as_ref(), &mut rng),
+            sad: ModelSad::new(Rng::new(&rng.fork()), spec.limits),
             jobs: BTreeMap::new(),
             boot: 0,
             up: true,
             stopping: false,
             lapsed: BTreeSet::new(),
             wake: None,
-            policies,
+            spd: Spd::new(spec.policies.clone()),
+            touched: BTreeSet::new(),
             provider,
+            qcd_secret,
             clock,
             rng,
             spec,
@@ -76,20 +84,27 @@ impl Host {
         spec: &HostSpec,
         config: &EndpointConfig,
         provider: &Arc<dyn Provider>,
+        qcd_secret: Option<&Secret>,
         rng: &mut Rng,
     ) -> Endpoint {
-        Endpoint::new(config.clone(), Arc::clone(&spec.peers), Arc::clone(provider), &rng.fork())
+        let peers = Arc::clone(&spec.peers);
+        let mut endpoint = Endpoint::new(config.clone(), peers, Arc::clone(provider), &rng.fork());
+        if let Some(secret) = qcd_secret {
+            endpoint.set_qcd_secret(secret.duplicate());
+        }
+        endpoint
     }
 
-    /// Starts anew with an empty kernel and a daemon that remembers nothing.
+    /// Starts anew with an empty kernel and a daemon that remembers nothing but its secret of quick crash detection.
     pub fn reboot(&mut self, now: Instant) {
         self.boot += 1;
         let config = EndpointConfig {
             boot_epoch: self.spec.config.boot_epoch + self.boot,
             ..self.spec.config.clone()
         };
-        self.endpoint = Self::engine(&self.spec, &config, &self.provider, &mut self.rng);
-        self.sad = ModelSad::new(Rng::new(&self.rng.fork()));
+        let secret = self.qcd_secret.as_ref();
+        self.endpoint = Self::engine(&self.spec, &config, &self.provider, secret, &mut self.rng);
+        self.sad = ModelSad::new(Rng::new(&self.rng.fork()), self.spec.limits);
         self.jobs.clear();
         self.lapsed.clear();
         (self.up, self.stopping, self.wake) = (true, false, None);
@@ -97,7 +112,7 @@ impl Host {
     }
 
     fn load_policies(&mut self, now: Instant) {
-        let policies = Arc::clone(&self.policies);
+        let policies = Arc::clone(self.spd.set());
         self.with(now, |endpoint, cx| endpoint.set_policies(cx, policies));
     }
 
@@ -142,6 +157,7 @@ impl Host {
             return false;
         }
         let flow = Flow { local: destination, remote: source, natt };
+        self.touched.insert((destination.ip(), source.ip()));
         let mut octets = datagram.to_vec();
         self.with(now, |endpoint, cx| endpoint.handle_datagram(cx, flow, &mut octets));
         true
@@ -168,12 +184,19 @@ impl Host {
     /// The kernel's notice reaches the daemon.
     pub fn hear(&mut self, now: Instant, notice: Notice) {
         let event = match notice {
-            Notice::Acquire(acquire) => SadEvent::Acquire(acquire),
+            Notice::Acquire(acquire) => {
+                self.touched.insert((acquire.local, acquire.remote));
+                SadEvent::Acquire(acquire)
+            }
             Notice::Expire { key, hard } => {
                 self.lapsed.remove(&key);
+                self.touch(&key);
                 SadEvent::Expire { key, hard }
             }
-            Notice::Mapping { key, remote } => SadEvent::Mapping { key, remote },
+            Notice::Mapping { key, remote } => {
+                self.touch(&key);
+                SadEvent::Mapping { key, remote }
+            }
             Notice::Lost => SadEvent::Lost,
         };
         self.with(now, |endpoint, cx| endpoint.handle_sad_event(cx, event));
@@ -184,25 +207,53 @@ impl Host {
     /// # Errors
     /// What the engine says against it.
     pub fn command(&mut self, now: Instant, command: Command) -> Result<(), String> {
-        self.stopping |= matches!(command, Command::Shutdown);
+        match command {
+            Command::Initiate { local, remote } | Command::Delete { local, remote } => {
+                self.touched.insert((local, remote));
+            }
+            Command::Shutdown => self.stopping = true,
+        }
         self.with(now, |endpoint, cx| endpoint.handle_command(cx, command)).map_err(|error| error.to_string())
     }
 
     /// What the engine wants next.
     pub fn output(&mut self) -> Option<Output> {
-        self.endpoint.poll_output()
+        let output = self.endpoint.poll_output()?;
+        match &output {
+            Output::Transmit(Transmit { flow, .. }) => {
+                self.touched.insert((flow.local.ip(), flow.remote.ip()));
+            }
+            Output::Event(event) => {
+                self.touched.insert((event.local, event.remote));
+            }
+            Output::Job(..) => {}
+        }
+        Some(output)
+    }
+
+    /// The pairs of addresses that the steps since this was last asked had to do with: whose messages came or went, of whom
+    /// the engine spoke, whose SAs came or went.
+    pub fn take_touched(&mut self) -> BTreeSet<(IpAddr, IpAddr)> {
+        self.touched.append(&mut self.sad.take_touched());
+        core::mem::take(&mut self.touched)
+    }
+
+    fn touch(&mut self, key: &SaKey) {
+        if let Some(sa) = self.sad.get(key) {
+            self.touched.insert((sa.spec.local, sa.spec.remote));
+        }
     }
 
     /// The first policy that covers a packet leaving here.
     #[must_use]
     pub fn policy_for(&self, inner: &Inner) -> Option<Policy> {
-        self.policies.iter().find(|policy| covers(&policy.selector, inner, Direction::Out)).cloned()
+        self.spd.covering(inner).cloned()
     }
 
     /// The policies its kernel holds.
     #[must_use]
-    pub fn policies(&self) -> &PolicySet {
-        &self.policies
+    pub const fn spd(&self) -> &Spd {
+        &self.spd
     }
 
     fn with<T>(&mut self, now: Instant, call: impl FnOnce(&mut Endpoint, &mut Context<'_>) -> T) -> T {

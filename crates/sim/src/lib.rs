@@ -17,6 +17,7 @@ pub mod run;
 pub mod sad;
 pub mod scenario;
 pub mod script;
+pub mod spd;
 pub mod trace;
 pub mod traffic;
 pub mod world;

@@ -1,13 +1,14 @@
 //! The kernel's SA database, modelled: what Linux does with SAs, reservations and acquires, as far as an IKE daemon sees it.
 
 mod sa;
+mod states;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 
 use ike_proto::ids::{ChildSpi, PolicyIndex};
 use ike_proto::policy::sad::{
-    Acquire, Direction, Encap, Mode, SaKey, SaSpec, SaUsage, Sad, SadError, SpiRequest,
+    Acquire, Direction, Encap, Lifetimes, Mode, SaKey, SaSpec, SaUsage, Sad, SadError, SpiRequest,
 };
 use ike_proto::policy::selector::Selector;
 use ike_proto::policy::spd::Policy;
@@ -15,6 +16,7 @@ use ike_proto::rng::Rng;
 use ike_proto::time::{Duration, Instant};
 
 pub use self::sa::{Sa, covers};
+use self::states::{State, States};
 use crate::packet::{Esp, Inner, Packet};
 
 /// What each packet of the modelled traffic counts.
@@ -22,15 +24,6 @@ const PACKET_OCTETS: u64 = 100;
 
 /// How long a reservation and an acquire wait (`net.core.xfrm_acq_expires`).
 pub const ACQUIRE_EXPIRES: Duration = Duration::from_secs(30);
-
-#[derive(Debug)]
-enum State {
-    /// A reserved SPI.
-    Larval {
-        until: Instant,
-    },
-    Live(Box<Sa>),
-}
 
 /// What the kernel tells the daemon.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,12 +77,15 @@ pub enum Sending {
 pub struct ModelSad {
     now: Instant,
     rng: Rng,
-    states: BTreeMap<SaKey, State>,
+    states: States,
     acquires: BTreeMap<PolicyIndex, Waiting>,
+    /// When each of the acquires lapses.
+    patience: BTreeSet<(Instant, PolicyIndex)>,
     installs: u64,
     acquire_sequence: u32,
     notices: VecDeque<Notice>,
     installed: Vec<SaKey>,
+    limits: Lifetimes,
 }
 
 #[derive(Debug)]
@@ -100,64 +96,70 @@ struct Waiting {
 }
 
 impl ModelSad {
-    /// An empty database; SPIs follow from `rng`.
+    /// An empty database; SPIs follow from `rng`. Each SA has the lower of its own limits and `limits`.
     #[must_use]
-    pub const fn new(rng: Rng) -> Self {
+    pub fn new(rng: Rng, limits: Lifetimes) -> Self {
         Self {
             now: Instant::ZERO,
             rng,
-            states: BTreeMap::new(),
+            states: States::default(),
             acquires: BTreeMap::new(),
+            patience: BTreeSet::new(),
             installs: 0,
             acquire_sequence: 0,
             notices: VecDeque::new(),
             installed: Vec::new(),
+            limits,
         }
     }
 
     /// Sets the clock; what has lapsed by now goes.
     pub fn set_now(&mut self, now: Instant) {
         self.now = now;
-        self.acquires.retain(|_, waiting| waiting.until > now);
-        self.states.retain(|_, state| !matches!(state, State::Larval { until } if *until <= now));
-        let lapsed: Vec<SaKey> = self
-            .live()
-            .filter(|sa| sa.lapses().is_some_and(|at| at <= now))
-            .map(|sa| sa.spec.key())
-            .collect();
-        for key in lapsed {
-            self.states.remove(&key);
-            self.notices.push_back(Notice::Expire { key, hard: true });
+        while let Some((_, policy)) = self.patience.first().copied().filter(|(until, _)| *until <= now) {
+            self.end_wait(policy);
         }
+        let lapsed = self.states.lapse(now);
+        self.notices.extend(lapsed.into_iter().map(|key| Notice::Expire { key, hard: true }));
     }
 
     /// When [`ModelSad::set_now`] is next needed for an SA to lapse in time.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.live().filter_map(Sa::lapses).min()
+        self.states.first_lapse()
     }
 
     /// All SAs, reservations left out.
     pub fn live(&self) -> impl Iterator<Item = &Sa> {
-        self.states.values().filter_map(|state| match state {
-            State::Live(sa) => Some(&**sa),
-            State::Larval { .. } => None,
-        })
+        self.states.all()
+    }
+
+    /// The SAs between two addresses, reservations left out.
+    pub fn between(&self, local: IpAddr, remote: IpAddr) -> impl Iterator<Item = &Sa> {
+        self.states.between(local, remote)
+    }
+
+    /// The SAs with this SPI, whichever end it is of.
+    pub fn by_spi(&self, spi: ChildSpi) -> impl Iterator<Item = &Sa> {
+        self.states.by_spi(spi)
     }
 
     /// The SA with this key.
     #[must_use]
     pub fn get(&self, key: &SaKey) -> Option<&Sa> {
-        match self.states.get(key)? {
-            State::Live(sa) => Some(sa),
-            State::Larval { .. } => None,
-        }
+        self.states.live(key)
     }
 
     /// SPIs that are reserved and not used yet.
     #[must_use]
     pub fn reservations(&self) -> usize {
-        self.states.values().filter(|state| matches!(state, State::Larval { .. })).count()
+        self.states.reservations()
+    }
+
+    /// SPIs that are reserved between two addresses and not used yet.
+    #[must_use]
+    pub fn reservations_between(&self, local: IpAddr, remote: IpAddr) -> usize {
+        self.states.reservations_between(local, remote)
     }
 
     /// The next notice for the daemon.
@@ -170,23 +172,22 @@ impl ModelSad {
         core::mem::take(&mut self.installed)
     }
 
+    /// The pairs of addresses whose SAs or reservations came or went since this was last asked.
+    pub fn take_touched(&mut self) -> BTreeSet<(IpAddr, IpAddr)> {
+        self.states.take_touched()
+    }
+
     /// Sends a packet that `policy` wants protected: on the newest SA that fits, else an acquire is raised.
     pub fn send(&mut self, policy: &Policy, inner: Inner) -> Sending {
-        let newest = self
-            .states
-            .values_mut()
-            .filter_map(|state| match state {
-                State::Live(sa) => Some(sa),
-                State::Larval { .. } => None,
-            })
-            .filter(|sa| sa.sends(policy, &inner))
-            .max_by_key(|sa| sa.order);
-        let Some(sa) = newest else {
+        let (local, remote) = policy.template.endpoints.unwrap_or((inner.source, inner.destination));
+        let fitting = self.states.between(local, remote).filter(|sa| sa.sends(policy, &inner));
+        let newest = fitting.max_by_key(|sa| sa.order).map(|sa| sa.spec.key());
+        let Some((key, sa)) = newest.and_then(|key| Some((key, self.states.live_mut(&key)?))) else {
             self.raise(policy, &inner);
             return Sending::NoSa;
         };
         sa.sequence += 1;
-        let (key, packet) = (sa.spec.key(), sa.seal(inner));
+        let packet = sa.seal(inner);
         self.count(key);
         Sending::Sealed(packet)
     }
@@ -202,7 +203,7 @@ impl ModelSad {
         esp: &Esp,
     ) -> Result<Inner, Refusal> {
         let key = SaKey { destination: destination.ip(), spi: esp.spi };
-        let Some(State::Live(sa)) = self.states.get_mut(&key) else { return Err(Refusal::NoState) };
+        let Some(sa) = self.states.live_mut(&key) else { return Err(Refusal::NoState) };
         if sa.spec.direction != Direction::In {
             return Err(Refusal::NoState);
         }
@@ -233,7 +234,7 @@ impl ModelSad {
 
     /// Counts one packet on an SA and looks at its limits.
     fn count(&mut self, key: SaKey) {
-        let Some(State::Live(sa)) = self.states.get_mut(&key) else { return };
+        let Some(sa) = self.states.live_mut(&key) else { return };
         sa.usage.packets += 1;
         sa.usage.bytes += PACKET_OCTETS;
         let limits = sa.spec.lifetimes;
@@ -275,17 +276,24 @@ impl ModelSad {
             reqid: policy.template.reqid,
             mode: policy.template.mode,
         };
-        let waiting = Waiting { acquire, selector: policy.selector, until: self.now + ACQUIRE_EXPIRES };
-        self.acquires.insert(policy.index, waiting);
+        let until = self.now + ACQUIRE_EXPIRES;
+        self.acquires.insert(policy.index, Waiting { acquire, selector: policy.selector, until });
+        self.patience.insert((until, policy.index));
         self.notices.push_back(Notice::Acquire(acquire));
     }
 
     fn install(&mut self, spec: &SaSpec) {
         self.installs += 1;
         let key = spec.key();
-        let sa = Sa::new(spec, self.installs, self.now);
+        let sa = Sa::new(spec, &self.limits, self.installs, self.now);
         self.states.insert(key, State::Live(Box::new(sa)));
         self.installed.push(key);
+    }
+
+    fn end_wait(&mut self, policy: PolicyIndex) {
+        if let Some(waiting) = self.acquires.remove(&policy) {
+            self.patience.remove(&(waiting.until, policy));
+        }
     }
 }
 
@@ -295,8 +303,9 @@ impl Sad for ModelSad {
             // 0 to 255 are reserved (RFC 4303 §2.1).
             let spi = ChildSpi(u32::try_from(self.rng.below(1 << 32)).unwrap_or(0));
             let key = SaKey { destination: request.local, spi };
-            if spi.0 > 255 && !self.states.contains_key(&key) {
-                self.states.insert(key, State::Larval { until: self.now + ACQUIRE_EXPIRES });
+            if spi.0 > 255 && self.states.get(&key).is_none() {
+                let (ends, until) = ((request.local, request.remote), self.now + ACQUIRE_EXPIRES);
+                self.states.insert(key, State::Larval { ends, until });
                 return Ok(spi);
             }
         }
@@ -314,22 +323,26 @@ impl Sad for ModelSad {
     }
 
     fn add_outbound(&mut self, sa: &SaSpec) -> Result<(), SadError> {
-        if self.states.contains_key(&sa.key()) {
+        if self.states.get(&sa.key()).is_some() {
             return Err(SadError::Exists);
         }
         self.install(sa);
         // The waiting state that an acquire left goes when an SA comes that it waited for.
-        self.acquires.retain(|_, waiting| {
+        let awaited = |waiting: &Waiting| {
             let awaited = waiting.acquire;
             (awaited.local, awaited.remote, awaited.reqid, awaited.mode)
-                != (sa.local, sa.remote, sa.reqid, sa.mode)
-                || !waiting.selector.covers(&sa.selector)
-        });
+                == (sa.local, sa.remote, sa.reqid, sa.mode)
+                && waiting.selector.covers(&sa.selector)
+        };
+        let come = self.acquires.iter().filter(|(_, waiting)| awaited(waiting)).map(|(policy, _)| *policy);
+        for policy in come.collect::<Vec<_>>() {
+            self.end_wait(policy);
+        }
         Ok(())
     }
 
     fn move_ports(&mut self, key: &SaKey, encap: Encap) -> Result<(), SadError> {
-        let Some(State::Live(sa)) = self.states.get_mut(key) else { return Err(SadError::NotFound) };
+        let Some(sa) = self.states.live_mut(key) else { return Err(SadError::NotFound) };
         if sa.spec.encap.is_none() {
             return Err(SadError::Refused("the SA has no encapsulation".to_owned()));
         }
@@ -351,8 +364,10 @@ impl Sad for ModelSad {
     }
 
     fn release_acquire(&mut self, acquire: &Acquire) {
-        let ours = |waiting: &Waiting| waiting.acquire.sequence == acquire.sequence;
-        self.acquires.retain(|_, waiting| !ours(waiting));
+        let waits = self.acquires.get(&acquire.policy);
+        if waits.is_some_and(|waiting| waiting.acquire.sequence == acquire.sequence) {
+            self.end_wait(acquire.policy);
+        }
     }
 }
 
@@ -407,7 +422,7 @@ mod tests {
     }
 
     fn sad() -> ModelSad {
-        ModelSad::new(Rng::new(&Seed::from_u64(1)))
+        ModelSad::new(Rng::new(&Seed::from_u64(1)), Lifetimes::default())
     }
 
     fn packet(number: u64) -> Inner {
@@ -530,7 +545,7 @@ mod tests {
         let mut state = sad();
         state.add_inbound(&sa(Direction::In, 300, 1)).unwrap();
         let key = sa(Direction::In, 300, 1).key();
-        let Some(State::Live(sa)) = state.states.get_mut(&key) else { panic!() };
+        let sa = state.states.live_mut(&key).unwrap();
         assert!(sa.is_fresh(1) && sa.is_fresh(40) && sa.is_fresh(9));
         assert!(!sa.is_fresh(8), "40 - 32");
         assert!(!sa.is_fresh(9) && sa.is_fresh(10));

@@ -8,7 +8,7 @@ use ike_proto::crypto::provider::Provider;
 use ike_proto::ids::{PolicyIndex, Reqid};
 use ike_proto::policy::peer::PeerConfig;
 use ike_proto::policy::peer_db::{PeerDb, PskTable};
-use ike_proto::policy::sad::Mode;
+use ike_proto::policy::sad::{Lifetimes, Mode};
 use ike_proto::policy::selector::{Net, Selector, Side};
 use ike_proto::policy::spd::{Policy, Template};
 use ike_proto::secret::Secret;
@@ -57,6 +57,10 @@ pub struct HostSpec {
     pub config: EndpointConfig,
     /// Texts of its pre-shared keys: what it says must not hold them.
     pub secrets: Vec<String>,
+    /// Limits its kernel sets on SAs where the engine sets none or higher ones.
+    pub limits: Lifetimes,
+    /// Whether it has a secret for quick crash detection (RFC 6290), which survives reboots.
+    pub quick_crash_detection: bool,
 }
 
 /// When a run is over.
@@ -124,6 +128,8 @@ impl Scenario {
                 peers: Arc::new(peers),
                 config: EndpointConfig::default(),
                 secrets: vec![MESH_KEY.to_owned()],
+                limits: Lifetimes::default(),
+                quick_crash_detection: false,
             }
         });
         let flows = (0..hosts).flat_map(|from| {
@@ -276,6 +282,8 @@ impl TwoHosts {
             peers: Arc::new(peers),
             config: self.config.clone(),
             secrets: vec![self.keys[host].to_owned()],
+            limits: Lifetimes::default(),
+            quick_crash_detection: false,
         }
     }
 }

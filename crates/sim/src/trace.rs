@@ -1,7 +1,7 @@
 //! What was seen of a run, kept as it was and made readable only when somebody asks: the message ladder of a failed seed.
 
 use core::fmt;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use ike_proto::output::Event;
@@ -11,8 +11,14 @@ use ike_proto::wire::pretty::Pretty;
 use ike_proto::wire::udp_encap::NON_ESP_MARKER;
 use ike_proto::wire::{Header, Located, Payload, Sealed, locate, read_chain};
 
-/// Sights that are kept; older ones are forgotten.
-const KEPT: usize = 50_000;
+/// Sights of one pair of hosts that are kept; older ones are forgotten.
+const KEPT: usize = 20_000;
+
+/// Sights that are kept of all pairs together, a few of each pair beside.
+const KEPT_IN_ALL: usize = 2_000_000;
+
+/// Lines of a ladder; what came before is left out.
+const LINES: usize = 1_000;
 
 /// One thing seen.
 #[derive(Clone, Debug)]
@@ -38,37 +44,80 @@ pub enum Sight {
         datagram: Arc<[u8]>,
     },
     /// A host's engine said something.
-    Said(usize, Box<Event>),
+    Said {
+        /// The host.
+        host: usize,
+        /// The host it is about, if the address leads to one.
+        peer: Option<usize>,
+        /// What it said.
+        event: Box<Event>,
+    },
     /// The script or the simulated world did something.
     Done(Option<usize>, String),
 }
+
+impl Sight {
+    /// The two hosts it concerns, the lower number first; `None` where it is one host's affair, or everybody's.
+    fn pair(&self) -> Option<(usize, usize)> {
+        let (one, other) = match self {
+            Self::Sent { from, to, .. } => (*from, (*to)?),
+            Self::Took { from, host, .. } => (*from, *host),
+            Self::Said { host, peer, .. } => (*host, (*peer)?),
+            Self::Done(..) => return None,
+        };
+        Some((one.min(other), one.max(other)))
+    }
+
+    /// Whether it is to be seen on the ladder of two hosts, given that it is not of another pair.
+    fn concerns(&self, one: usize, other: usize) -> bool {
+        let is = |host: usize| host == one || host == other;
+        match self {
+            Self::Sent { from, .. } | Self::Took { from, .. } => is(*from),
+            Self::Said { host, .. } => is(*host),
+            Self::Done(host, _) => host.is_none_or(is),
+        }
+    }
+}
+
+/// A sight with its time, and its place among all.
+type Numbered = (u64, (Instant, Sight));
 
 /// All that was seen, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     names: Vec<String>,
     readable: bool,
-    sights: VecDeque<(Instant, Sight)>,
+    kept: usize,
+    count: u64,
+    /// By pair of hosts, so that a busy pair's sights do not push out another's.
+    sights: BTreeMap<Option<(usize, usize)>, VecDeque<Numbered>>,
 }
 
 impl Trace {
     /// A trace of hosts with these names. `readable`: sealed text is in clear, as null cryptography leaves it.
     #[must_use]
     pub fn new(names: Vec<String>, readable: bool) -> Self {
-        Self { names, readable, sights: VecDeque::new() }
+        let pairs = names.len() * names.len().saturating_sub(1) / 2;
+        let kept = (KEPT_IN_ALL / pairs.max(1)).clamp(100, KEPT);
+        Self { names, readable, kept, count: 0, sights: BTreeMap::new() }
     }
 
     /// Adds a sight.
     pub fn see(&mut self, now: Instant, sight: Sight) {
-        if self.sights.len() == KEPT {
-            self.sights.pop_front();
+        self.count += 1;
+        let pair = sight.pair();
+        let sights = self.sights.entry(pair).or_default();
+        if sights.len() >= if pair.is_some() { self.kept } else { KEPT } {
+            sights.pop_front();
         }
-        self.sights.push_back((now, sight));
+        sights.push_back((self.count, (now, sight)));
     }
 
-    /// All sights.
+    /// All sights, in order.
     pub fn sights(&self) -> impl Iterator<Item = &(Instant, Sight)> {
-        self.sights.iter()
+        let mut all: Vec<&Numbered> = self.sights.values().flatten().collect();
+        all.sort_unstable_by_key(|(number, _)| *number);
+        all.into_iter().map(|(_, sight)| sight)
     }
 
     /// The messages between two hosts and what both said, one a line.
@@ -77,14 +126,29 @@ impl Trace {
         Ladder { trace: self, one, other }
     }
 
+    /// The sights of two hosts, in order.
+    fn between(&self, one: usize, other: usize) -> Vec<&(Instant, Sight)> {
+        let own = self.sights.get(&Some((one.min(other), one.max(other)))).into_iter().flatten();
+        let of_none = self.sights.get(&None).into_iter().flatten();
+        let mut both: Vec<&Numbered> =
+            own.chain(of_none.filter(|(_, (_, sight))| sight.concerns(one, other))).collect();
+        both.sort_unstable_by_key(|(number, _)| *number);
+        both.into_iter().map(|(_, sight)| sight).collect()
+    }
+
     /// The host with which `host` last exchanged a message.
     #[must_use]
     pub fn last_partner(&self, host: usize) -> Option<usize> {
-        self.sights.iter().rev().find_map(|(_, sight)| match sight {
-            Sight::Sent { from, to, .. } if *from == host => *to,
-            Sight::Took { from, host: by, .. } if *by == host => Some(*from),
-            _ => None,
-        })
+        let of_host = self.sights.iter().filter_map(|(pair, sights)| {
+            let (one, other) = (*pair)?;
+            let partner = if one == host { other } else { one };
+            let own = one == host || other == host;
+            let is_message =
+                |(_, (_, sight)): &&Numbered| matches!(sight, Sight::Sent { .. } | Sight::Took { .. });
+            let last = sights.iter().rev().find(is_message)?.0;
+            own.then_some((last, partner))
+        });
+        of_host.max().map(|(_, partner)| partner)
     }
 
     /// Reads a datagram as far as it can be read without keys, or altogether where the text is not encrypted.
@@ -142,40 +206,35 @@ pub struct Ladder<'a> {
     other: usize,
 }
 
-impl Ladder<'_> {
-    fn concerns(&self, host: usize) -> bool {
-        host == self.one || host == self.other
+impl fmt::Display for Ladder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sights = self.trace.between(self.one, self.other);
+        let earlier = sights.len().saturating_sub(LINES);
+        if earlier > 0 {
+            writeln!(f, "  ({earlier} earlier lines are left out)")?;
+        }
+        sights.into_iter().skip(earlier).try_for_each(|(at, sight)| self.line(f, *at, sight))
     }
 }
 
-impl fmt::Display for Ladder<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Ladder<'_> {
+    fn line(&self, f: &mut fmt::Formatter<'_>, at: Instant, sight: &Sight) -> fmt::Result {
         let name = |host| self.trace.name(host);
-        for (at, sight) in &self.trace.sights {
-            let millis = at.as_nanos() / 1_000_000;
-            let head = format!("{:>8}.{:03}", millis / 1000, millis % 1000);
-            match sight {
-                Sight::Sent { from, to, datagram, fate }
-                    if self.concerns(*from) && to.is_none_or(|to| self.concerns(to)) =>
-                {
-                    let text = self.trace.text(datagram);
-                    writeln!(f, "{head}  {} -> {}  {text}{fate}", name(Some(*from)), name(*to))?;
-                }
-                Sight::Took { from, host, datagram } if self.concerns(*host) && self.concerns(*from) => {
-                    let header = Header::read(strip_marker(datagram)).map(|header| header.to_string());
-                    let text = header.unwrap_or_else(|_| "(unreadable)".to_owned());
-                    writeln!(f, "{head}    {} takes {text}", name(Some(*host)))?;
-                }
-                Sight::Said(host, event) if self.concerns(*host) => {
-                    writeln!(f, "{head}    {}: {event}", name(Some(*host)))?;
-                }
-                Sight::Done(host, text) if host.is_none_or(|host| self.concerns(host)) => {
-                    writeln!(f, "{head}  * {text}")?;
-                }
-                _ => {}
+        let millis = at.as_nanos() / 1_000_000;
+        let head = format!("{:>8}.{:03}", millis / 1000, millis % 1000);
+        match sight {
+            Sight::Sent { from, to, datagram, fate } => {
+                let text = self.trace.text(datagram);
+                writeln!(f, "{head}  {} -> {}  {text}{fate}", name(Some(*from)), name(*to))
             }
+            Sight::Took { host, datagram, .. } => {
+                let header = Header::read(strip_marker(datagram)).map(|header| header.to_string());
+                let text = header.unwrap_or_else(|_| "(unreadable)".to_owned());
+                writeln!(f, "{head}    {} takes {text}", name(Some(*host)))
+            }
+            Sight::Said { host, event, .. } => writeln!(f, "{head}    {}: {event}", name(Some(*host))),
+            Sight::Done(_, text) => writeln!(f, "{head}  * {text}"),
         }
-        Ok(())
     }
 }
 
@@ -235,6 +294,18 @@ mod tests {
                 "       1.500  alpha -> beta  INFORMATIONAL request 3 0000000000000001_i 0000000000000002_r { D(IKE) } (lost)\n"
             );
         }
+    }
+
+    #[test]
+    fn a_ladder_keeps_the_newest_lines_of_its_pair() {
+        let mut trace = Trace::new(vec!["a".to_owned(), "b".to_owned()], true);
+        for number in 0..LINES + 5 {
+            trace.see(Instant::ZERO, Sight::Done(Some(number % 2), format!("number {number}")));
+        }
+        let shown = trace.ladder(0, 1).to_string();
+        assert_eq!(shown.lines().count(), LINES + 1);
+        assert!(shown.starts_with("  (5 earlier lines are left out)"));
+        assert!(shown.ends_with(&format!("number {}\n", LINES + 4)));
     }
 
     #[test]

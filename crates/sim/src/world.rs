@@ -17,7 +17,7 @@ use crate::host::Host;
 use crate::link::Conditions;
 use crate::network::{Network, Site};
 use crate::null_crypto::Digest;
-use crate::oracle::{self, Oracle, Unrest, Violation};
+use crate::oracle::{self, Broken, Oracle, Place, Unrest, Violation};
 use crate::packet::Packet;
 use crate::sad::Notice;
 use crate::scenario::{Crypto, HostSpec, Scenario};
@@ -26,7 +26,7 @@ use crate::trace::{Sight, Trace};
 use crate::traffic::Flow;
 
 /// Steps at one instant after which the engine is said to spin.
-const STEPS_PER_INSTANT: u32 = 20_000;
+const STEPS_PER_INSTANT: usize = 20_000;
 
 /// Something that is to happen.
 enum Due {
@@ -86,10 +86,12 @@ pub struct World {
     delay_rng: Rng,
     /// Datagrams of IKE on the link, jobs and notices under way.
     pending: usize,
-    stalled: u32,
+    stalled: usize,
     violation: Option<Violation>,
-    /// The host that was not at rest when this was last looked at.
-    restless: Cell<usize>,
+    /// Where there was no rest when this was last looked at.
+    restless: Cell<Place>,
+    /// For each host the steps since all of its pairs were judged.
+    unswept: Vec<usize>,
 }
 
 impl World {
@@ -122,7 +124,8 @@ impl World {
             pending: 0,
             stalled: 0,
             violation: None,
-            restless: Cell::new(0),
+            restless: Cell::default(),
+            unswept: vec![0; scenario.hosts.len()],
         };
         for (flow, spec) in scenario.flows.iter().enumerate() {
             world.push(Instant::ZERO + spec.start, Due::Send(flow));
@@ -176,8 +179,8 @@ impl World {
     #[must_use]
     pub fn suspects(&self) -> (usize, usize) {
         let (host, peer) = match (&self.violation, self.at_rest()) {
-            (Some(violation), _) => (violation.host, self.trace.last_partner(violation.host)),
-            (None, Err(unrest)) => (unrest.host, unrest.peer),
+            (Some(violation), _) => (violation.host, violation.peer),
+            (None, Err(unrest)) => (unrest.place.host, unrest.peer),
             (None, Ok(())) => (0, None),
         };
         let neighbour = usize::from(host == 0);
@@ -196,11 +199,11 @@ impl World {
     pub fn at_rest(&self) -> Result<(), Unrest> {
         if self.pending > 0 {
             let what = format!("{} messages, jobs or notices are under way", self.pending);
-            return Err(Unrest { host: 0, peer: None, what });
+            return Err(Unrest { place: Place::default(), peer: None, what });
         }
         let rest = oracle::at_rest(&self.hosts, &self.network, self.restless.get());
         if let Err(unrest) = &rest {
-            self.restless.set(unrest.host);
+            self.restless.set(unrest.place);
         }
         rest
     }
@@ -235,8 +238,8 @@ impl World {
         self.now = at;
         self.counts.steps += 1;
         self.handle(due);
-        if self.stalled > STEPS_PER_INSTANT {
-            self.broken(0, format!("{STEPS_PER_INSTANT} steps at one instant"));
+        if self.stalled > STEPS_PER_INSTANT + self.flows.len() {
+            self.broken(0, None, format!("{} steps at one instant", self.stalled));
         }
         true
     }
@@ -280,19 +283,34 @@ impl World {
         self.queue.insert((at.max(self.now), self.sequence), due);
     }
 
-    fn broken(&mut self, host: usize, what: String) {
+    fn broken(&mut self, host: usize, peer: Option<usize>, what: String) {
         let at = self.now;
-        self.violation.get_or_insert(Violation { at, host, what });
+        self.violation.get_or_insert(Violation { at, host, peer, what });
     }
 
-    fn judge(&mut self, host: usize, verdict: Result<(), String>) {
+    fn judge(&mut self, host: usize, peer: Option<usize>, verdict: Result<(), String>) {
         if let Err(what) = verdict {
-            self.broken(host, what);
+            self.broken(host, peer, what);
+        }
+    }
+
+    /// The host that an address means to another, if it is only one.
+    fn named(&self, viewer: usize, address: IpAddr) -> Option<usize> {
+        match self.network.known_as(viewer, address).as_slice() {
+            [host] => Some(*host),
+            _ => None,
         }
     }
 
     /// Carries out what a host's engine asked for, in its order; hands on its kernel's notices; lets the oracle look.
     fn settle(&mut self, host: usize) {
+        // Its keys are known before anything is said.
+        for key in self.hosts[host].sad.take_installed() {
+            let verdict = self.oracle.installed(&self.hosts, &self.network, host, &key);
+            let remote = self.hosts[host].sad.get(&key).map(|sa| sa.spec.remote);
+            let peer = remote.and_then(|remote| self.named(host, remote));
+            self.judge(host, peer, verdict);
+        }
         let mut outputs = 0;
         while let Some(output) = self.hosts[host].output() {
             outputs += 1;
@@ -308,16 +326,27 @@ impl World {
                 Output::Event(event) => self.said(host, event),
             }
         }
-        for key in self.hosts[host].sad.take_installed() {
-            let verdict = self.oracle.installed(&self.hosts, &self.network, host, &key);
-            self.judge(host, verdict);
-        }
         self.forward_notices(host);
-        let pairs = self.hosts[host].endpoint.pairs();
-        let verdict = self.oracle.step(&self.hosts[host], &pairs, outputs);
-        self.judge(host, verdict);
+        self.look(host, outputs);
         self.stop_if_quiet(host);
         self.arm(host);
+    }
+
+    /// Judges the pairs a step had to do with; from time to time, as often as a host has pairs, all of them.
+    fn look(&mut self, host: usize, outputs: usize) {
+        let touched = self.hosts[host].take_touched();
+        self.judge(host, None, oracle::step(touched.len(), outputs));
+        self.unswept[host] += 1;
+        let verdict: Result<(), Broken> = if self.unswept[host] >= self.hosts[host].spd().in_order().len() {
+            self.unswept[host] = 0;
+            oracle::sweep(&self.hosts[host])
+        } else {
+            touched.into_iter().try_for_each(|ends| oracle::pair(&self.hosts[host], ends))
+        };
+        if let Err(((_, remote), what)) = verdict {
+            let peer = self.named(host, remote);
+            self.broken(host, peer, what);
+        }
     }
 
     fn forward_notices(&mut self, host: usize) {
@@ -342,7 +371,7 @@ impl World {
         let left = stopped.sad.live().next().map(|sa| sa.spec.spi);
         self.trace.see(self.now, Sight::Done(Some(host), format!("{} is down", stopped.spec.name)));
         if let Some(spi) = left {
-            self.broken(host, format!("an orderly stop left SA {spi}"));
+            self.broken(host, None, format!("an orderly stop left SA {spi}"));
         }
     }
 
@@ -360,8 +389,9 @@ impl World {
     }
 
     fn said(&mut self, host: usize, event: Event) {
+        let peer = self.named(host, event.remote);
         let verdict = self.oracle.said(&self.hosts[host], &event);
-        self.judge(host, verdict);
+        self.judge(host, peer, verdict);
         match &event.what {
             What::IkeSaUp { .. } => self.counts.ike_sas += 1,
             What::ChildUp { .. } => self.counts.children += 1,
@@ -370,7 +400,7 @@ impl World {
             }
             _ => {}
         }
-        self.trace.see(self.now, Sight::Said(host, Box::new(event)));
+        self.trace.see(self.now, Sight::Said { host, peer, event: Box::new(event) });
     }
 
     fn perform(&mut self, action: Action) {
@@ -384,7 +414,7 @@ impl World {
             }
             Action::Shutdown(host) => {
                 let done = self.hosts[host].command(self.now, Command::Shutdown);
-                self.judge(host, done);
+                self.judge(host, None, done);
                 self.settle(host);
             }
             Action::Reboot(host) => {
@@ -459,7 +489,7 @@ mod tests {
         world.perform(Action::Reboot(1));
         let why = world.at_rest().unwrap_err();
         assert!(why.what.contains("is not at the peer"), "{why}");
-        assert_eq!((why.host, why.peer), (0, Some(1)));
+        assert_eq!((why.place.host, why.peer), (0, Some(1)));
         assert_eq!(world.hosts[1].sad.live().count(), 0);
     }
 

@@ -12,7 +12,7 @@ use ike_proto::output::What;
 use ike_proto::policy::identity::Identity;
 use ike_proto::policy::peer::{LocalId, PeerConfig};
 use ike_proto::policy::peer_db::PeerDb;
-use ike_proto::policy::sad::Mode;
+use ike_proto::policy::sad::{Lifetimes, Mode};
 use ike_proto::policy::selector::{Net, Side};
 use ike_proto::policy::spd::Policy;
 use ike_proto::time::{Duration, Instant};
@@ -101,6 +101,8 @@ fn a_peer_that_asks_for_another_peers_network_gets_ts_unacceptable_and_no_sa() {
             peers: Arc::new(peers),
             config: EndpointConfig::default(),
             secrets: lines.iter().map(|(_, key)| (*key).to_owned()).collect(),
+            limits: Lifetimes::default(),
+            quick_crash_detection: false,
         }
     };
     let wish = tunnel(1, gamma, beta, network, Net::host(beta));
@@ -119,7 +121,7 @@ fn a_peer_that_asks_for_another_peers_network_gets_ts_unacceptable_and_no_sa() {
 /// When a host said something of a kind.
 fn said(world: &World, host: usize, kind: fn(&What) -> bool) -> Vec<Instant> {
     let sights = world.trace().sights();
-    let hit = |sight: &Sight| matches!(sight, Sight::Said(by, event) if *by == host && kind(&event.what));
+    let hit = |sight: &Sight| matches!(sight, Sight::Said { host: by, event, .. } if *by == host && kind(&event.what));
     sights.filter(|(_, sight)| hit(sight)).map(|(at, _)| *at).collect()
 }
 

@@ -35,7 +35,7 @@ fn role(world: &World, host: usize) -> Role {
 /// When a host said something of this kind.
 fn said(world: &World, host: usize, kind: fn(&What) -> bool) -> Vec<Instant> {
     let sights = world.trace().sights();
-    let hit = |sight: &Sight| matches!(sight, Sight::Said(by, event) if *by == host && kind(&event.what));
+    let hit = |sight: &Sight| matches!(sight, Sight::Said { host: by, event, .. } if *by == host && kind(&event.what));
     sights.filter(|(_, sight)| hit(sight)).map(|(at, _)| *at).collect()
 }
 

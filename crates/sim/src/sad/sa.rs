@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use ike_proto::crypto::keymat::EspKeys;
-use ike_proto::policy::sad::{Direction, SaSpec, SaUsage};
+use ike_proto::policy::sad::{Direction, Lifetimes, SaSpec, SaUsage};
 use ike_proto::policy::selector::{Selector, Side};
 use ike_proto::policy::spd::Policy;
 use ike_proto::time::{Duration, Instant};
@@ -32,10 +32,10 @@ pub struct Sa {
 }
 
 impl Sa {
-    /// An SA that is installed now, as the database's `order`-th.
-    pub(super) fn new(spec: &SaSpec, order: u64, now: Instant) -> Self {
+    /// An SA that is installed now, as the database's `order`-th, with the lower of its own limits and `limits`.
+    pub(super) fn new(spec: &SaSpec, limits: &Lifetimes, order: u64, now: Instant) -> Self {
         Self {
-            spec: copy(spec),
+            spec: SaSpec { lifetimes: lower(&spec.lifetimes, limits), ..copy(spec) },
             keys: digest(&spec.keys),
             usage: SaUsage::default(),
             order,
@@ -105,6 +105,17 @@ pub fn covers(selector: &Selector, inner: &Inner, direction: Direction) -> bool 
     (selector.protocol == 0 || selector.protocol == inner.protocol)
         && side(&selector.local, local.0, local.1)
         && side(&selector.remote, remote.0, remote.1)
+}
+
+fn lower(own: &Lifetimes, limits: &Lifetimes) -> Lifetimes {
+    let least = |own: Option<u64>, limit: Option<u64>| own.into_iter().chain(limit).min();
+    Lifetimes {
+        soft_bytes: least(own.soft_bytes, limits.soft_bytes),
+        hard_bytes: least(own.hard_bytes, limits.hard_bytes),
+        soft_packets: least(own.soft_packets, limits.soft_packets),
+        hard_packets: least(own.hard_packets, limits.hard_packets),
+        hard_seconds: least(own.hard_seconds, limits.hard_seconds),
+    }
 }
 
 fn digest(keys: &EspKeys) -> Digest {

@@ -1,6 +1,6 @@
 //! Packets on their way: from an engine or a kernel to the link, and from the link to a daemon or a kernel.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ike_proto::output::Transmit;
@@ -22,12 +22,13 @@ impl World {
     pub(super) fn transmit(&mut self, host: usize, transmit: Transmit) {
         let Transmit { flow, datagram } = transmit;
         let verdict = self.oracle.sent(&datagram);
-        self.judge(host, verdict);
+        let peer = self.named(host, flow.remote.ip());
+        self.judge(host, peer, verdict);
         self.counts.datagrams += 1;
         self.counts.repeated += u64::from(!self.seen.insert((host, Digest::of(&datagram))));
         let ours = self.hosts[host].spec.addresses.contains(&flow.local.ip());
         if !ours {
-            self.broken(host, format!("sends from {}, which is not its own", flow.local));
+            self.broken(host, peer, format!("sends from {}, which is not its own", flow.local));
         }
         let packet =
             Packet { source: flow.local, destination: flow.remote, body: Body::Ike(datagram.into()) };
@@ -36,10 +37,10 @@ impl World {
 
     /// Puts a packet on the link.
     fn launch(&mut self, from: usize, mut packet: Packet) {
-        let heading = self.network.known_as(from, packet.destination.ip());
+        let destination = packet.destination.ip();
         let fate = self.rule_for(from, &packet.body);
         let Some(site) = self.network.leave(self.now, from, &mut packet) else {
-            self.gone(from, &heading, &packet, "  (no way)");
+            self.gone(from, destination, &packet, "  (no way)");
             return;
         };
         let copies = self.copies(fate);
@@ -47,12 +48,12 @@ impl World {
             self.forge(from, site, &packet, forgery);
         }
         if copies.is_empty() {
-            self.gone(from, &heading, &packet, "  (lost)");
+            self.gone(from, destination, &packet, "  (lost)");
             return;
         }
         if let Body::Ike(datagram) = &packet.body {
             let fate = if copies.len() > 1 { "  (twice)" } else { "" };
-            let to = heading.first().copied();
+            let to = self.named(from, destination);
             let sight = Sight::Sent { from, to, datagram: Arc::clone(datagram), fate };
             self.trace.see(self.now, sight);
         }
@@ -101,10 +102,10 @@ impl World {
         self.push(self.now, Due::Arrive { from: victim, site, packet: forged });
     }
 
-    fn gone(&mut self, from: usize, heading: &[usize], packet: &Packet, fate: &'static str) {
+    fn gone(&mut self, from: usize, destination: IpAddr, packet: &Packet, fate: &'static str) {
         match &packet.body {
             Body::Ike(datagram) => {
-                let to = heading.first().copied();
+                let to = self.named(from, destination);
                 let sight = Sight::Sent { from, to, datagram: Arc::clone(datagram), fate };
                 self.trace.see(self.now, sight);
             }
@@ -169,7 +170,8 @@ impl World {
             self.flows[inner.flow].tally(inner.reply).delivered += 1;
             self.echo(host, inner);
         } else {
-            self.broken(host, "a protected packet came in clear".to_owned());
+            let peer = self.named(host, inner.source);
+            self.broken(host, peer, "a protected packet came in clear".to_owned());
         }
     }
 
@@ -180,7 +182,10 @@ impl World {
         let answer = Inner { reply: true, ..turned(inner) };
         match self.hosts[host].policy_for(&answer) {
             Some(policy) => self.offer(host, &policy, answer),
-            None => self.broken(host, "a protected pair has no policy".to_owned()),
+            None => {
+                let peer = self.named(host, answer.destination);
+                self.broken(host, peer, "a protected pair has no policy".to_owned());
+            }
         }
     }
 
@@ -207,7 +212,10 @@ impl World {
         };
         match self.hosts[spec.from].policy_for(&inner) {
             Some(policy) => self.offer(spec.from, &policy, inner),
-            None => self.broken(spec.from, "a protected pair has no policy".to_owned()),
+            None => {
+                let peer = self.named(spec.from, inner.destination);
+                self.broken(spec.from, peer, "a protected pair has no policy".to_owned());
+            }
         }
     }
 
