@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ike_proto::rng::Rng;
 use ike_proto::wire::encrypted::{Draft, SealedKind};
-use ike_proto::wire::registry::PayloadType;
+use ike_proto::wire::registry::{NotifyType, PayloadType};
 use ike_proto::wire::udp_encap::NON_ESP_MARKER;
 use ike_proto::wire::{Flags, Header, Notify, Payload, write_chain};
 
@@ -22,6 +22,10 @@ pub fn response(packet: &Packet, forgery: Forgery, rng: &mut Rng) -> Option<Pack
     let answer = Header { spi_r, flags: Flags::new(!request.flags.is_initiator(), true), ..request };
     let forged = match forgery {
         Forgery::Error(notify) => plain(&answer, &[Payload::Notify(Notify::error(notify))]),
+        Forgery::Token(len) => {
+            let token = Notify::status(NotifyType::QUICK_CRASH_DETECTION, rng.octets(usize::from(len)));
+            plain(&answer, &[Notify::error(NotifyType::INVALID_IKE_SPI), token].map(Payload::Notify))
+        }
         Forgery::InvalidKe(method) => plain(&answer, &[Payload::Notify(Notify::invalid_ke_payload(method))]),
         Forgery::Noise(len) => {
             let noise = rng.octets(usize::from(len));
@@ -34,7 +38,7 @@ pub fn response(packet: &Packet, forgery: Forgery, rng: &mut Rng) -> Option<Pack
     Some(Packet { source: packet.destination, destination: packet.source, body: Body::Ike(datagram) })
 }
 
-fn plain(header: &Header, payloads: &[Payload]) -> Vec<u8> {
+pub(crate) fn plain(header: &Header, payloads: &[Payload]) -> Vec<u8> {
     let mut body = Vec::new();
     let first = write_chain(payloads, &mut body);
     finished(Header { first, ..*header }, &body)
@@ -60,7 +64,7 @@ fn finished(header: Header, body: &[u8]) -> Vec<u8> {
 mod tests {
     use ike_proto::ids::IkeSpi;
     use ike_proto::rng::Seed;
-    use ike_proto::wire::registry::{ExchangeType, NotifyType};
+    use ike_proto::wire::registry::ExchangeType;
     use ike_proto::wire::{Located, locate};
 
     use super::*;

@@ -10,7 +10,7 @@ use ike_proto::crypto::provider::Provider;
 use ike_proto::endpoint::{Command, Context, Endpoint, SadEvent};
 use ike_proto::ids::JobId;
 use ike_proto::output::{Flow, Output, Transmit};
-use ike_proto::policy::sad::SaKey;
+use ike_proto::policy::sad::{SaCount, SaKey};
 use ike_proto::policy::spd::Policy;
 use ike_proto::rng::Rng;
 use ike_proto::secret::Secret;
@@ -18,7 +18,7 @@ use ike_proto::time::{Duration, Instant};
 use ike_proto::wire::udp_encap::NON_ESP_MARKER;
 
 use crate::packet::Inner;
-use crate::sad::{ModelSad, Notice};
+use crate::sad::{ModelSad, Notice, Sa};
 use crate::scenario::HostSpec;
 use crate::spd::Spd;
 
@@ -38,6 +38,8 @@ pub struct Host {
     pub up: bool,
     /// Whether its daemon was told to stop.
     pub stopping: bool,
+    /// Whether its kernel's notices are lost.
+    pub deaf: bool,
     /// SAs that lapsed in the kernel, of which the daemon does not know yet.
     pub lapsed: BTreeSet<SaKey>,
     /// The earliest deadline a wake-up is queued for, in the world's time.
@@ -66,6 +68,7 @@ impl Host {
             boot: 0,
             up: true,
             stopping: false,
+            deaf: false,
             lapsed: BTreeSet::new(),
             wake: None,
             spd: Spd::new(spec.policies.clone()),
@@ -76,7 +79,7 @@ impl Host {
             rng,
             spec,
         };
-        host.load_policies(now);
+        host.tell_policies(now, true);
         host
     }
 
@@ -108,12 +111,7 @@ impl Host {
         self.jobs.clear();
         self.lapsed.clear();
         (self.up, self.stopping, self.wake) = (true, false, None);
-        self.load_policies(now);
-    }
-
-    fn load_policies(&mut self, now: Instant) {
-        let policies = Arc::clone(self.spd.set());
-        self.with(now, |endpoint, cx| endpoint.set_policies(cx, policies));
+        self.tell_policies(now, true);
     }
 
     /// Its clock moves ahead by `by`.
@@ -200,6 +198,25 @@ impl Host {
             Notice::Lost => SadEvent::Lost,
         };
         self.with(now, |endpoint, cx| endpoint.handle_sad_event(cx, event));
+        if notice == Notice::Lost {
+            self.reconcile(now);
+        }
+    }
+
+    /// The driver compares its kernel's SAs with the engine's children; how much had to be corrected.
+    pub fn reconcile(&mut self, now: Instant) -> usize {
+        self.sad.set_now(self.local(now));
+        let count =
+            |sa: &Sa| SaCount { key: sa.spec.key(), packets: sa.usage.packets, bytes: sa.usage.bytes };
+        let dump: Vec<SaCount> = self.sad.live().map(count).collect();
+        let corrections = self.with(now, |endpoint, cx| endpoint.reconcile(cx, &dump));
+        corrections.missing + corrections.surplus
+    }
+
+    /// The daemon is told its policies, or that there are none.
+    pub fn tell_policies(&mut self, now: Instant, known: bool) {
+        let policies = if known { Arc::clone(self.spd.set()) } else { Arc::default() };
+        self.with(now, |endpoint, cx| endpoint.set_policies(cx, policies));
     }
 
     /// The daemon gets a command.

@@ -5,6 +5,7 @@
 //! messages of the pair. A test that wants to look in between steps a [`world::World`] itself.
 
 pub mod draw;
+pub mod flood;
 pub mod forge;
 pub mod host;
 pub mod link;
@@ -22,6 +23,6 @@ pub mod trace;
 pub mod traffic;
 pub mod world;
 
-pub use run::{Failure, Outcome, run, sweep};
+pub use run::{Failure, Outcome, reach, run, sweep};
 pub use scenario::{Scenario, TwoHosts};
 pub use world::World;

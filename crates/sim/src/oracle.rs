@@ -15,7 +15,7 @@ use ike_proto::secret::Secret;
 use ike_proto::time::Instant;
 use ike_proto::wire::registry::ExchangeType;
 use ike_proto::wire::udp_encap::KEEPALIVE;
-use ike_proto::wire::{Header, Located, locate};
+use ike_proto::wire::{Header, Located, Sealed, SealedKind, locate};
 
 pub use self::rest::{Place, Unrest, at_rest};
 use crate::host::Host;
@@ -55,13 +55,16 @@ impl fmt::Display for Violation {
 /// Whose key it is: SPIs of the IKE SA, and whether its original initiator sends with it.
 type SendingKey = (IkeSpi, IkeSpi, bool);
 
+/// The answer to the request with this message id, or the part of it with this number of so many (RFC 7383).
+type Answer = (SendingKey, u32, Option<(u16, u16)>);
+
 /// What the judge remembers of a run.
 #[derive(Debug, Default)]
 pub struct Oracle {
     /// For each key and IV the message sealed with them.
     sealed: BTreeMap<(SendingKey, u64), Digest>,
-    /// For each request the answer to it.
-    answers: BTreeMap<(SendingKey, u32), Digest>,
+    /// For each request the answer to it, or the parts of the answer.
+    answers: BTreeMap<Answer, Digest>,
     /// For each receiving host and SPI the keys either end had for it.
     keys: BTreeMap<(usize, ChildSpi), Digest>,
     /// For each host, direction and keys the SPI they came with.
@@ -88,7 +91,13 @@ impl Oracle {
         let located =
             locate(message, &header).map_err(|error| format!("sends what cannot be read: {error}"))?;
         let digest = Digest::of(message);
-        let sealed = matches!(located, Located::Sealed(_));
+        let (sealed, fragment) = match &located {
+            Located::Sealed(Sealed { kind: SealedKind::Fragment { number, total }, .. }) => {
+                (true, Some((*number, *total)))
+            }
+            Located::Sealed(_) => (true, None),
+            Located::Plain(_) => (false, None),
+        };
         if let Located::Sealed(sealed) = located {
             let iv = message.get(sealed.associated_len..).and_then(<[u8]>::first_chunk);
             let iv = u64::from_be_bytes(*iv.ok_or("sends an SK payload without an IV")?);
@@ -99,7 +108,7 @@ impl Oracle {
         let stateful = header.exchange != ExchangeType::IKE_SA_INIT || header.spi_r != IkeSpi::ZERO;
         let answers = header.flags.is_response() && stateful;
         if answers && (sealed || header.exchange == ExchangeType::IKE_SA_INIT) {
-            let first = *self.answers.entry((key, header.message_id)).or_insert(digest);
+            let first = *self.answers.entry((key, header.message_id, fragment)).or_insert(digest);
             if first != digest {
                 return Err(format!("answers one request in two ways: {header}"));
             }
@@ -187,17 +196,19 @@ pub fn pair(host: &Host, (local, remote): (IpAddr, IpAddr)) -> Result<(), Broken
     judge(host, (local, remote), status.as_ref()).map_err(|what| ((local, remote), what))
 }
 
-/// Judges all that a host has, of whichever pair.
+/// Judges all that a host has, of whichever pair; how many pairs that are.
 ///
 /// # Errors
 /// If its engine and its kernel disagree, or something grows beyond its bound.
-pub fn sweep(host: &Host) -> Result<(), Broken> {
+pub fn sweep(host: &Host) -> Result<usize, Broken> {
     let pairs = host.endpoint.pairs();
     let known: BTreeMap<_, _> = pairs.iter().map(|pair| ((pair.local, pair.remote), pair)).collect();
     let with_sas = host.sad.live().map(|sa| (sa.spec.local, sa.spec.remote));
     let all: BTreeSet<_> = known.keys().copied().chain(with_sas).collect();
-    all.into_iter()
-        .try_for_each(|ends| judge(host, ends, known.get(&ends).copied()).map_err(|what| (ends, what)))
+    for ends in &all {
+        judge(host, *ends, known.get(ends).copied()).map_err(|what| (*ends, what))?;
+    }
+    Ok(all.len())
 }
 
 fn judge(host: &Host, (local, remote): (IpAddr, IpAddr), pair: Option<&PairStatus>) -> Result<(), String> {
@@ -453,10 +464,10 @@ mod tests {
         let (mut pair, [out, _]) = pair();
         assert_eq!((step(0, 3), step(1, 40)), (Ok(()), Ok(())));
         assert!(step(0, 33).unwrap_err().contains("33 outputs"));
-        assert_eq!(sweep(&pair.hosts[0]), Ok(()));
+        assert_eq!(sweep(&pair.hosts[0]), Ok(0));
         pair.install(0, &out).unwrap();
         let ends = (out.local, out.remote);
-        for seen in [super::pair(&pair.hosts[0], ends), sweep(&pair.hosts[0])] {
+        for seen in [super::pair(&pair.hosts[0], ends), sweep(&pair.hosts[0]).map(drop)] {
             let (between, what) = seen.unwrap_err();
             assert_eq!(between, ends);
             assert!(what.contains("belongs to no child"), "{what}");

@@ -86,6 +86,24 @@ pub fn run(seed: u64, scenario: &Scenario) -> Outcome {
     Outcome { seed, converged, failure, world }
 }
 
+/// Steps until `done`.
+///
+/// # Errors
+/// If that does not come within `span`.
+pub fn reach(
+    seed: u64,
+    world: &mut World,
+    span: Duration,
+    done: impl FnMut(&World) -> bool,
+) -> Result<(), Failure> {
+    let limit = world.elapsed() + span;
+    if world.run_until(limit, done) {
+        return Ok(());
+    }
+    let why = world.violation().map_or_else(|| unreached(world), ToString::to_string);
+    Err(Failure::of(seed, why, world))
+}
+
 fn pursue(world: &mut World, scenario: &Scenario, converged: &mut Option<Duration>) -> Option<String> {
     let Goal::Converged { settle, crossed } = scenario.goal else {
         world.run_until(scenario.limit, |_| false);
@@ -105,7 +123,7 @@ fn unreached(world: &World) -> String {
     let at = Instant::ZERO + world.elapsed();
     match world.at_rest() {
         Err(why) => format!("not at rest at {at:?}: {why}"),
-        Ok(()) => format!("traffic does not cross at {at:?}: {:?}", world.flows()),
+        Ok(()) => format!("what is waited for has not come at {at:?}: {:?}", world.flows()),
     }
 }
 

@@ -14,6 +14,7 @@ use ike_proto::policy::spd::{Policy, Template};
 use ike_proto::secret::Secret;
 use ike_proto::time::Duration;
 
+use crate::flood::FloodSpec;
 use crate::link::{Conditions, Span};
 use crate::nat::NatSpec;
 use crate::null_crypto::NullProvider;
@@ -61,6 +62,8 @@ pub struct HostSpec {
     pub limits: Lifetimes,
     /// Whether it has a secret for quick crash detection (RFC 6290), which survives reboots.
     pub quick_crash_detection: bool,
+    /// How often its driver compares its kernel with its engine, beside after a loss of notices; `None`: never.
+    pub reconcile: Option<Duration>,
 }
 
 /// When a run is over.
@@ -93,6 +96,8 @@ pub struct Scenario {
     pub notice_delay: Span,
     /// The traffic.
     pub flows: Vec<FlowSpec>,
+    /// Requests from addresses that nobody has.
+    pub floods: Vec<FloodSpec>,
     /// What happens besides.
     pub script: Script,
     /// Whose algorithms compute.
@@ -130,6 +135,7 @@ impl Scenario {
                 secrets: vec![MESH_KEY.to_owned()],
                 limits: Lifetimes::default(),
                 quick_crash_detection: false,
+                reconcile: None,
             }
         });
         let flows = (0..hosts).flat_map(|from| {
@@ -155,6 +161,7 @@ impl Scenario {
             job_delay: Span::millis(0, 20),
             notice_delay: Span::millis(0, 2),
             flows: Vec::new(),
+            floods: Vec::new(),
             script: Script::default(),
             crypto: Crypto::Null,
             goal: Goal::Converged { settle: Duration::from_secs(3), crossed: 3 },
@@ -194,6 +201,12 @@ pub struct TwoHosts {
     pub starter: usize,
     /// Settings of both daemons.
     pub config: EndpointConfig,
+    /// Limits both kernels set.
+    pub limits: Lifetimes,
+    /// Whether both have a secret for quick crash detection.
+    pub quick_crash_detection: bool,
+    /// How often both compare kernel and engine.
+    pub reconcile: Option<Duration>,
 }
 
 impl TwoHosts {
@@ -208,6 +221,9 @@ impl TwoHosts {
             protocols: vec![0],
             starter: 0,
             config: EndpointConfig::default(),
+            limits: Lifetimes::default(),
+            quick_crash_detection: false,
+            reconcile: None,
         }
     }
 
@@ -282,8 +298,9 @@ impl TwoHosts {
             peers: Arc::new(peers),
             config: self.config.clone(),
             secrets: vec![self.keys[host].to_owned()],
-            limits: Lifetimes::default(),
-            quick_crash_detection: false,
+            limits: self.limits,
+            quick_crash_detection: self.quick_crash_detection,
+            reconcile: self.reconcile,
         }
     }
 }

@@ -62,8 +62,22 @@ pub enum Action {
         /// Whether it sends.
         running: bool,
     },
-    /// A host's daemon is told that notices of its kernel were lost.
+    /// A host's daemon is told that notices of its kernel were lost, and compares the two.
     LoseNotices(usize),
+    /// The notices of a host's kernel are lost from now on, or not any more; nobody says so.
+    Deafen {
+        /// The host.
+        host: usize,
+        /// Whether they are lost.
+        deaf: bool,
+    },
+    /// A host's daemon is told its policies, or that there are none; its kernel's are never touched.
+    Policies {
+        /// The host.
+        host: usize,
+        /// Whether it has them.
+        known: bool,
+    },
     /// The newest inbound SA of one of a host's policies comes to a limit of its kernel.
     Expire {
         /// The host.
@@ -86,6 +100,8 @@ impl Action {
             | Self::Reboot(host)
             | Self::ClockJump { host, .. }
             | Self::Expire { host, .. }
+            | Self::Deafen { host, .. }
+            | Self::Policies { host, .. }
             | Self::LoseNotices(host) => Some(*host),
             Self::Cut { .. } | Self::Weather(_) | Self::RestartNat(_) | Self::Run { .. } => None,
         }
@@ -130,6 +146,8 @@ pub enum Fate {
 pub enum Forgery {
     /// A response with this error.
     Error(NotifyType),
+    /// INVALID_IKE_SPI with so many octets that are to be a token of quick crash detection.
+    Token(u16),
     /// INVALID_KE_PAYLOAD that asks for this method.
     InvalidKe(KeId),
     /// A response whose header is right and whose payloads are noise.

@@ -4,7 +4,7 @@ use core::fmt;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use ike_proto::output::Event;
+use ike_proto::output::{Event, What};
 use ike_proto::time::Instant;
 use ike_proto::wire::encrypted::strip_padding;
 use ike_proto::wire::pretty::Pretty;
@@ -118,6 +118,12 @@ impl Trace {
         let mut all: Vec<&Numbered> = self.sights.values().flatten().collect();
         all.sort_unstable_by_key(|(number, _)| *number);
         all.into_iter().map(|(_, sight)| sight)
+    }
+
+    /// When a host said something of a kind.
+    pub fn said(&self, host: usize, kind: impl Fn(&What) -> bool) -> Vec<Instant> {
+        let hit = |sight: &Sight| matches!(sight, Sight::Said { host: by, event, .. } if *by == host && kind(&event.what));
+        self.sights().filter(|(_, sight)| hit(sight)).map(|(at, _)| *at).collect()
     }
 
     /// The messages between two hosts and what both said, one a line.

@@ -13,6 +13,7 @@ use ike_proto::output::{Event, Output, What};
 use ike_proto::rng::{Rng, Seed};
 use ike_proto::time::{Duration, Instant};
 
+use crate::flood::{Flood, FloodSpec};
 use crate::host::Host;
 use crate::link::Conditions;
 use crate::network::{Network, Site};
@@ -28,6 +29,9 @@ use crate::traffic::Flow;
 /// Steps at one instant after which the engine is said to spin.
 const STEPS_PER_INSTANT: usize = 20_000;
 
+/// The sender of what no host sends.
+const NOBODY: usize = usize::MAX;
+
 /// Something that is to happen.
 enum Due {
     /// A packet reaches the end of the link.
@@ -38,8 +42,12 @@ enum Due {
     Job { host: usize, boot: u32, id: JobId },
     /// A kernel's notice reaches its daemon.
     Hear { host: usize, boot: u32, notice: Notice },
+    /// A driver compares its kernel with its engine.
+    Compare { host: usize, boot: u32 },
     /// A flow sends.
     Send(usize),
+    /// A flood sends.
+    Flood(usize),
     /// The script acts.
     Act(Action),
 }
@@ -53,6 +61,8 @@ pub struct Counts {
     pub datagrams: u64,
     /// Those of them that were sent before, octet for octet.
     pub repeated: u64,
+    /// Keepalives that hosts sent (RFC 3948 §2.3).
+    pub keepalives: u64,
     /// Datagrams of IKE that reached a daemon.
     pub taken: u64,
     /// Jobs computed.
@@ -77,6 +87,7 @@ pub struct World {
     weather: Conditions,
     rules: Vec<Rule>,
     flows: Vec<Flow>,
+    floods: Vec<Flood>,
     scenario: Scenario,
     oracle: Oracle,
     trace: Trace,
@@ -90,7 +101,7 @@ pub struct World {
     violation: Option<Violation>,
     /// Where there was no rest when this was last looked at.
     restless: Cell<Place>,
-    /// For each host the steps since all of its pairs were judged.
+    /// For each host the steps until all of its pairs are judged again.
     unswept: Vec<usize>,
 }
 
@@ -104,6 +115,7 @@ impl World {
             Host::start(spec.clone(), Arc::clone(&provider), Rng::new(&rng.fork()), Instant::ZERO)
         };
         let hosts: Vec<Host> = scenario.hosts.iter().map(start).collect();
+        let flood = |spec: &FloodSpec| Flood::new(spec.clone(), Arc::clone(&provider));
         let names = scenario.hosts.iter().map(|host| host.name.clone()).collect();
         let mut world = Self {
             now: Instant::ZERO,
@@ -114,6 +126,7 @@ impl World {
             weather: scenario.link,
             rules: scenario.script.rules.clone(),
             flows: scenario.flows.iter().copied().map(Flow::new).collect(),
+            floods: scenario.floods.iter().filter_map(flood).collect(),
             scenario: scenario.clone(),
             oracle: Oracle::default(),
             trace: Trace::new(names, matches!(scenario.crypto, Crypto::Null)),
@@ -130,11 +143,15 @@ impl World {
         for (flow, spec) in scenario.flows.iter().enumerate() {
             world.push(Instant::ZERO + spec.start, Due::Send(flow));
         }
+        for flood in 0..world.floods.len() {
+            world.push(Instant::ZERO + world.floods[flood].spec.start, Due::Flood(flood));
+        }
         for (at, action) in &scenario.script.actions {
             world.push(Instant::ZERO + *at, Due::Act(*action));
         }
         for host in 0..world.hosts.len() {
             world.settle(host);
+            world.compare_later(host);
         }
         world
     }
@@ -155,6 +172,12 @@ impl World {
     #[must_use]
     pub fn flows(&self) -> &[Flow] {
         &self.flows
+    }
+
+    /// Packets and answers of all flows that the hosts lost, not the link.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.flows.iter().map(Flow::dropped).sum()
     }
 
     /// What was counted.
@@ -269,8 +292,23 @@ impl World {
                     self.settle(host);
                 }
             }
+            Due::Compare { host, boot } => {
+                if self.is_boot(host, boot) {
+                    self.hosts[host].reconcile(self.now);
+                    self.settle(host);
+                    self.compare_later(host);
+                }
+            }
             Due::Send(flow) => self.send_flow(flow),
+            Due::Flood(flood) => self.send_flood(flood),
             Due::Act(action) => self.perform(action),
+        }
+    }
+
+    fn compare_later(&mut self, host: usize) {
+        if let Some(span) = self.hosts[host].spec.reconcile {
+            let boot = self.hosts[host].boot;
+            self.push(self.now + span, Due::Compare { host, boot });
         }
     }
 
@@ -336,10 +374,9 @@ impl World {
     fn look(&mut self, host: usize, outputs: usize) {
         let touched = self.hosts[host].take_touched();
         self.judge(host, None, oracle::step(touched.len(), outputs));
-        self.unswept[host] += 1;
-        let verdict: Result<(), Broken> = if self.unswept[host] >= self.hosts[host].spd().in_order().len() {
-            self.unswept[host] = 0;
-            oracle::sweep(&self.hosts[host])
+        self.unswept[host] = self.unswept[host].saturating_sub(1);
+        let verdict: Result<(), Broken> = if self.unswept[host] == 0 {
+            oracle::sweep(&self.hosts[host]).map(|pairs| self.unswept[host] = pairs)
         } else {
             touched.into_iter().try_for_each(|ends| oracle::pair(&self.hosts[host], ends))
         };
@@ -353,6 +390,10 @@ impl World {
         while let Some(notice) = self.hosts[host].sad.notice() {
             if let Notice::Expire { key, hard: true } = notice {
                 self.hosts[host].lapsed.insert(key);
+            }
+            if self.hosts[host].deaf {
+                self.trace.see(self.now, Sight::Done(Some(host), format!("{notice:?} is lost")));
+                continue;
             }
             let boot = self.hosts[host].boot;
             let at = self.now + self.scenario.notice_delay.draw(&mut self.delay_rng);
@@ -420,6 +461,7 @@ impl World {
             Action::Reboot(host) => {
                 self.hosts[host].reboot(self.now);
                 self.settle(host);
+                self.compare_later(host);
             }
             Action::ClockJump { host, by } => {
                 self.hosts[host].jump(by);
@@ -433,6 +475,11 @@ impl World {
                 let selector = self.hosts[host].spec.policies[policy].selector;
                 self.hosts[host].sad.expire(&selector, hard);
                 self.forward_notices(host);
+            }
+            Action::Deafen { host, deaf } => self.hosts[host].deaf = deaf,
+            Action::Policies { host, known } => {
+                self.hosts[host].tell_policies(self.now, known);
+                self.settle(host);
             }
             Action::LoseNotices(host) => {
                 self.hosts[host].hear(self.now, Notice::Lost);
@@ -478,9 +525,22 @@ mod tests {
         let mut world = settled();
         let key = world.hosts[0].sad.live().next().unwrap().spec.key();
         world.hosts[0].sad.remove(&key).unwrap();
-        world.act(Action::LoseNotices(0));
+        world.act(Action::Initiate { host: 0, policy: 0 });
         world.run_for(Duration::from_secs(1));
         assert!(seen(&world).contains("is not in the kernel"), "{}", seen(&world));
+    }
+
+    #[test]
+    fn an_sa_that_vanishes_is_made_anew_when_the_kernel_is_compared() {
+        let mut world = settled();
+        world.perform(Action::Deafen { host: 0, deaf: true });
+        world.perform(Action::Expire { host: 0, policy: 0, hard: true });
+        let why = world.at_rest().unwrap_err();
+        assert!(why.what.contains("1 SAs for 1 children"), "{why}");
+        world.perform(Action::Deafen { host: 0, deaf: false });
+        world.act(Action::LoseNotices(0));
+        world.run_for(Duration::from_secs(20));
+        assert_eq!((seen(&world), world.at_rest()), ("", Ok(())));
     }
 
     #[test]

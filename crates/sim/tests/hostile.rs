@@ -103,6 +103,7 @@ fn a_peer_that_asks_for_another_peers_network_gets_ts_unacceptable_and_no_sa() {
             secrets: lines.iter().map(|(_, key)| (*key).to_owned()).collect(),
             limits: Lifetimes::default(),
             quick_crash_detection: false,
+            reconcile: None,
         }
     };
     let wish = tunnel(1, gamma, beta, network, Net::host(beta));
@@ -133,6 +134,7 @@ fn forged_answers_never_end_an_attempt() {
         Forgery::Error(NotifyType::AUTHENTICATION_FAILED),
         Forgery::Error(NotifyType::INVALID_IKE_SPI),
         Forgery::Error(NotifyType::INVALID_MAJOR_VERSION),
+        Forgery::Token(32),
         // One that was not offered, one never accepted, one that was offered.
         Forgery::InvalidKe(KeId::MODP2048),
         Forgery::InvalidKe(KeId::MODP1024),

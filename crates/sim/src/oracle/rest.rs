@@ -80,7 +80,7 @@ fn host_at_rest(hosts: &[Host], network: &Network, number: usize, from: usize) -
     if host.sad.reservations() > 0 {
         return Err(of_host(format!("{} reserved SPIs are left over", host.sad.reservations())));
     }
-    sweep(host).map_err(|((_, remote), what)| (from, (Some(remote), what)))
+    sweep(host).map(drop).map_err(|((_, remote), what)| (from, (Some(remote), what)))
 }
 
 fn policy_at_rest(hosts: &[Host], network: &Network, number: usize, policy: &Policy) -> Result<(), Wrong> {
@@ -90,6 +90,11 @@ fn policy_at_rest(hosts: &[Host], network: &Network, number: usize, policy: &Pol
     let status = host.endpoint.pair_status(local, remote);
     served(status.as_ref(), policy, remote).map_err(|why| (Some(remote), why))?;
     pair(host, (local, remote)).map_err(|(_, why)| (Some(remote), why))?;
+    let children = status.iter().flat_map(|pair| &pair.ike_sas).map(|sa| sa.children.len()).sum::<usize>();
+    let sas = host.sad.between(local, remote).count();
+    if sas != 2 * children {
+        return Err((Some(remote), format!("{sas} SAs for {children} children with {remote}")));
+    }
     if let Some(sa) =
         host.sad.between(local, remote).find(|sa| counterpart(hosts, network, number, sa).is_none())
     {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use ike_proto::output::Transmit;
 use ike_proto::policy::spd::Policy;
 use ike_proto::wire::Header;
+use ike_proto::wire::udp_encap::KEEPALIVE;
 
-use super::{Due, World};
+use super::{Due, NOBODY, World};
 use crate::forge;
 use crate::link::Copy;
 use crate::network::Site;
@@ -21,11 +22,15 @@ impl World {
     /// An engine sends a message.
     pub(super) fn transmit(&mut self, host: usize, transmit: Transmit) {
         let Transmit { flow, datagram } = transmit;
-        let verdict = self.oracle.sent(&datagram);
         let peer = self.named(host, flow.remote.ip());
-        self.judge(host, peer, verdict);
-        self.counts.datagrams += 1;
-        self.counts.repeated += u64::from(!self.seen.insert((host, Digest::of(&datagram))));
+        if datagram == KEEPALIVE {
+            self.counts.keepalives += 1;
+        } else {
+            let verdict = self.oracle.sent(&datagram);
+            self.judge(host, peer, verdict);
+            self.counts.datagrams += 1;
+            self.counts.repeated += u64::from(!self.seen.insert((host, Digest::of(&datagram))));
+        }
         let ours = self.hosts[host].spec.addresses.contains(&flow.local.ip());
         if !ours {
             self.broken(host, peer, format!("sends from {}, which is not its own", flow.local));
@@ -62,7 +67,7 @@ impl World {
             if let Some(bit) = copy.flip {
                 flip(&mut packet.body, bit);
             }
-            self.pending += usize::from(matches!(packet.body, Body::Ike(_)));
+            self.pending += usize::from(is_message(&packet.body));
             self.push(self.now + copy.delay, Due::Arrive { from, site, packet });
         }
     }
@@ -94,6 +99,19 @@ impl World {
         }
     }
 
+    /// A flood sends its next request. Nobody of the scenario sends it, and no answer finds a way.
+    pub(super) fn send_flood(&mut self, number: usize) {
+        let flood = &mut self.floods[number];
+        if flood.left == 0 {
+            return;
+        }
+        let packet = flood.next(&mut self.link_rng);
+        let (every, delay) = (flood.spec.every, self.weather.delay.draw(&mut self.link_rng));
+        self.push(self.now + every, Due::Flood(number));
+        self.pending += 1;
+        self.push(self.now + delay, Due::Arrive { from: NOBODY, site: None, packet });
+    }
+
     /// Somebody beside the sender answers a request at once, in the name of the host it is for.
     fn forge(&mut self, victim: usize, site: Site, packet: &Packet, forgery: Forgery) {
         let Some(forged) = forge::response(packet, forgery, &mut self.link_rng) else { return };
@@ -117,7 +135,7 @@ impl World {
 
     /// A packet reaches the end of the link.
     pub(super) fn arrive(&mut self, from: usize, site: Site, mut packet: Packet) {
-        self.pending -= usize::from(matches!(packet.body, Body::Ike(_)));
+        self.pending -= usize::from(is_message(&packet.body));
         let entered = self.network.enter(self.now, from, site, &mut packet);
         let Some(host) = entered.filter(|host| self.hosts[*host].up) else {
             if let Body::Esp(Esp { inner, .. }) | Body::Clear(inner) = packet.body {
@@ -241,6 +259,11 @@ impl World {
         self.forward_notices(host);
         self.arm(host);
     }
+}
+
+/// Whether a packet is a message of IKE; a keepalive is none.
+fn is_message(body: &Body) -> bool {
+    matches!(body, Body::Ike(datagram) if **datagram != KEEPALIVE)
 }
 
 /// A packet the other way.

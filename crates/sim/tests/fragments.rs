@@ -1,0 +1,103 @@
+//! Messages in fragments (RFC 7383): every exchange, on networks that lose, reorder and repeat.
+
+use coati_sim::link::Conditions;
+use coati_sim::scenario::Scenario;
+use coati_sim::trace::{Sight, strip_marker};
+use coati_sim::{Failure, TwoHosts, World, draw, reach, sweep};
+use ike_proto::time::Duration;
+use ike_proto::wire::registry::ExchangeType;
+use ike_proto::wire::{Header, Located, SealedKind, locate};
+
+/// Hosts of `seed` that cut each message but the shortest into many parts, and rekey often.
+fn in_parts(seed: u64) -> TwoHosts {
+    let mut two = draw::two_hosts(seed);
+    two.config.fragment_limit = 140 + usize::try_from(seed % 5).unwrap_or(0) * 10;
+    let starter = two.starter;
+    for (host, peer) in two.peers.iter_mut().enumerate() {
+        // An exchange of many fragments takes its time; the kernel's hard limit is at one and a half lifetimes.
+        // One end rekeys, the other only answers.
+        let times = if host == starter { 1 } else { 20 };
+        peer.child.lifetime = Duration::from_secs(60) * times;
+        peer.lifetime = Duration::from_secs(150) * times;
+    }
+    two
+}
+
+/// Messages of an exchange that went whole, and parts of such that did not; first exchanges are in clear.
+fn sent(world: &World, exchange: ExchangeType) -> (usize, usize) {
+    let mut counts = (0, 0);
+    for (_, sight) in world.trace().sights() {
+        let Sight::Sent { datagram, .. } = sight else { continue };
+        let message = strip_marker(datagram);
+        let header = Header::read(message).expect("an engine sends messages");
+        if header.exchange != exchange {
+            continue;
+        }
+        match locate(message, &header) {
+            Ok(Located::Sealed(sealed)) if sealed.kind == SealedKind::Whole => counts.0 += 1,
+            Ok(Located::Sealed(_)) => counts.1 += 1,
+            _ => {}
+        }
+    }
+    counts
+}
+
+/// Whether packets and answers cross, and all is at rest.
+fn flowing(world: &World) -> bool {
+    world.flows().iter().all(|flow| flow.crossed(3)) && world.at_rest().is_ok()
+}
+
+#[test]
+fn every_exchange_in_fragments_works_and_rekeys_lose_nothing() {
+    sweep(0..200, |seed| {
+        // Up to 5 % of all fragments are lost, a tenth comes twice, a tenth is overtaken.
+        let link = Conditions::rough(seed % 3 * 25);
+        let scenario = Scenario { link, ..in_parts(seed).scenario() };
+        let mut world = World::new(seed, &scenario);
+        reach(seed, &mut world, Duration::from_secs(180), flowing)?;
+        world.run_for(Duration::from_secs(5));
+        let (before, made) = (world.dropped(), world.counts().children);
+        world.run_for(Duration::from_secs(360));
+        reach(seed, &mut world, Duration::from_secs(60), |world| world.at_rest().is_ok())?;
+        let (auth, create) =
+            (sent(&world, ExchangeType::IKE_AUTH), sent(&world, ExchangeType::CREATE_CHILD_SA));
+        let lost = world.dropped() - before;
+        let rekeyed = world.counts().children >= made + 4;
+        if lost > 0 || !rekeyed || auth.0 > 0 || auth.1 < 4 || create.1 < 8 {
+            let what = format!(
+                "{lost} packets are lost by the hosts, IKE_AUTH {auth:?}, CREATE_CHILD_SA {create:?}"
+            );
+            return Err(Failure::of(seed, what, &world));
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn fragments_that_are_damaged_are_never_believed() {
+    sweep(0..100, |seed| {
+        let link = Conditions { corrupt: 100, ..Conditions::rough(50) };
+        let scenario = Scenario { link, ..in_parts(seed).scenario() };
+        let mut world = World::new(seed, &scenario);
+        reach(seed, &mut world, Duration::from_secs(600), flowing)
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_peer_that_takes_no_fragments_gets_none() {
+    sweep(0..60, |seed| {
+        let mut two = in_parts(seed);
+        two.peers[usize::from(seed % 4 >= 2)].fragmentation = false;
+        let scenario = Scenario { link: Conditions::rough(50), ..two.scenario() };
+        let mut world = World::new(seed, &scenario);
+        reach(seed, &mut world, Duration::from_secs(180), flowing)?;
+        let parts = sent(&world, ExchangeType::IKE_AUTH).1;
+        if parts > 0 {
+            return Err(Failure::of(seed, format!("{parts} fragments"), &world));
+        }
+        Ok(())
+    })
+    .unwrap();
+}

@@ -1,0 +1,118 @@
+//! A child that is refused leaves the IKE SA up and is asked for again (RFC 7296 §1.2, §2.21.2), until it is there.
+
+use coati_sim::link::Conditions;
+use coati_sim::scenario::{Goal, Scenario};
+use coati_sim::script::Action;
+use coati_sim::trace::Sight;
+use coati_sim::{Failure, TwoHosts, World, draw, reach, sweep};
+use ike_proto::config::EndpointConfig;
+use ike_proto::endpoint::status::PairState;
+use ike_proto::output::What;
+use ike_proto::time::Duration;
+use ike_proto::wire::Payload;
+use ike_proto::wire::registry::{ExchangeType, NotifyType};
+
+/// Requests of an exchange that a host sent, copies not counted apart.
+fn requests(world: &World, from: usize, exchange: ExchangeType) -> usize {
+    let of = |sight: &Sight| match sight {
+        Sight::Sent { from: by, datagram, .. } if *by == from => world.trace().message(datagram),
+        _ => None,
+    };
+    let headers = world.trace().sights().filter_map(|(_, sight)| Some(of(sight)?.0));
+    headers.filter(|header| header.exchange == exchange && !header.flags.is_response()).count()
+}
+
+/// Whether a host sent a notify of a type in an answer of an exchange.
+fn refused(world: &World, from: usize, exchange: ExchangeType, wanted: NotifyType) -> bool {
+    world.trace().sights().any(|(_, sight)| {
+        let Sight::Sent { from: by, datagram, .. } = sight else { return false };
+        let Some((header, Some(payloads))) = world.trace().message(datagram) else { return false };
+        let says = |payload: &Payload| matches!(payload, Payload::Notify(it) if it.notify_type == wanted);
+        *by == from && header.exchange == exchange && payloads.iter().any(says)
+    })
+}
+
+/// Two hosts of which the one that is asked does not know its policies yet.
+fn unwilling(seed: u64) -> (Scenario, usize, usize) {
+    let two = draw::two_hosts(seed);
+    let (asks, refuses) = (two.starter, 1 - two.starter);
+    let link = Conditions { loss: seed % 3 * 40, ..Conditions::rough(0) };
+    let mut scenario = Scenario { link, goal: Goal::Elapsed, ..two.scenario() };
+    scenario.script.actions.push((Duration::ZERO, Action::Policies { host: refuses, known: false }));
+    (scenario, asks, refuses)
+}
+
+#[test]
+fn a_child_refused_in_ike_auth_leaves_the_ike_sa_up_and_comes_when_the_peer_is_willing() {
+    sweep(0..150, |seed| {
+        let (scenario, asks, refuses) = unwilling(seed);
+        let mut world = World::new(seed, &scenario);
+        // Long enough for a few attempts, and for liveness checks.
+        world.run_for(Duration::from_secs(100 + seed % 7 * 5));
+        let pair = world.hosts()[asks].endpoint.pairs().swap_remove(0);
+        let up = world.trace().said(asks, |what| matches!(what, What::IkeSaUp { .. })).len();
+        let tried = requests(&world, asks, ExchangeType::CREATE_CHILD_SA);
+        let told = refused(&world, refuses, ExchangeType::IKE_AUTH, NotifyType::TS_UNACCEPTABLE);
+        if pair.state == PairState::Up || pair.ike_sas.len() != 1 || up != 1 || tried < 3 || !told {
+            let what = format!("{:?}, {up} IKE SAs, {tried} attempts, told: {told}", pair.state);
+            return Err(Failure::of(seed, what, &world));
+        }
+        world.act(Action::Policies { host: refuses, known: true });
+        world.run_for(Duration::from_millis(1));
+        let patience = EndpointConfig::default().backoff_cap + Duration::from_secs(15);
+        reach(seed, &mut world, patience, |world| world.at_rest().is_ok())?;
+        let up = world.trace().said(asks, |what| matches!(what, What::IkeSaUp { .. })).len();
+        if up != 1 {
+            return Err(Failure::of(seed, format!("{up} IKE SAs were made"), &world));
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn attempts_to_make_a_refused_child_grow_rare_and_never_end() {
+    sweep(0..30, |seed| {
+        let (mut scenario, asks, _) = unwilling(seed);
+        scenario.link = Conditions::calm();
+        let mut world = World::new(seed, &scenario);
+        world.run_for(Duration::from_secs(600));
+        let first = requests(&world, asks, ExchangeType::CREATE_CHILD_SA);
+        world.run_for(Duration::from_secs(1200));
+        let later = requests(&world, asks, ExchangeType::CREATE_CHILD_SA) - first;
+        // Traffic asks all the time; the pauses double to a minute.
+        if !(5..60).contains(&first) || !(15..60).contains(&later) {
+            return Err(Failure::of(
+                seed,
+                format!("{first} attempts in ten minutes, {later} in twenty"),
+                &world,
+            ));
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_pair_whose_policies_go_and_come_has_one_child_again() {
+    sweep(0..100, |seed| {
+        let two = TwoHosts { reconcile: Some(Duration::from_secs(60)), ..draw::two_hosts(seed) };
+        let link = Conditions { loss: seed % 3 * 40, ..Conditions::rough(0) };
+        let scenario = Scenario { link, goal: Goal::Elapsed, ..two.scenario() };
+        let mut world = World::new(seed, &scenario);
+        reach(seed, &mut world, Duration::from_secs(120), |world| world.at_rest().is_ok())?;
+        world.run_for(Duration::from_secs(3));
+        let host = usize::from(seed % 4 >= 2);
+        world.act(Action::Policies { host, known: false });
+        world.run_for(Duration::from_secs(30));
+        let left = world.hosts()[host].sad.live().count();
+        if left > 0 {
+            return Err(Failure::of(seed, format!("{left} SAs that no policy wants"), &world));
+        }
+        world.act(Action::Policies { host, known: true });
+        world.run_for(Duration::from_millis(1));
+        let patience = EndpointConfig::default().backoff_cap + Duration::from_secs(15);
+        reach(seed, &mut world, patience, |world| world.at_rest().is_ok())
+    })
+    .unwrap();
+}
