@@ -1,6 +1,7 @@
 //! Our own daemon: `coatid` with racoon's three files, asked by `coati`.
 
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -114,6 +115,7 @@ pub struct Coati {
     client: PathBuf,
     socket: PathBuf,
     host: Host,
+    files: Files,
 }
 
 impl Coati {
@@ -149,7 +151,29 @@ impl Coati {
         command.arg("--control-socket").arg(&socket).arg("--state-dir").arg(&state);
         let log = stage.log(&format!("{}.coatid.log", host.name()));
         let daemon = Daemon::start(&format!("coatid on {}", host.name()), &mut command, &log)?;
-        Ok(Coati { daemon, client: stage.programs.join("coati"), socket, host: host.clone() })
+        Ok(Coati {
+            daemon,
+            client: stage.programs.join("coati"),
+            socket,
+            host: host.clone(),
+            files: files.clone(),
+        })
+    }
+
+    /// Starts it anew on the same host with the same files, and waits for nothing; the log of the one before is kept.
+    ///
+    /// # Errors
+    /// When the program cannot be started, or the old log not kept.
+    pub fn launch_again(stage: &Stage, before: Coati) -> Result<Self> {
+        let Coati { host, files, daemon, .. } = before;
+        let log = stage.log(&format!("{}.coatid.before.log", host.name()));
+        fs::write(&log, daemon.said()?).context(|| format!("cannot write {}", log.display()))?;
+        Self::launch(stage, &host, &files, host.command(stage.programs.join("coatid")))
+    }
+
+    /// The host it runs on.
+    pub fn host(&self) -> &Host {
+        &self.host
     }
 
     /// What `coati status` prints.
@@ -157,9 +181,22 @@ impl Coati {
     /// # Errors
     /// When the command fails.
     pub fn status(&self, arguments: &[&str]) -> Result<String> {
-        process::output(
-            self.host.command(&self.client).arg("--socket").arg(&self.socket).arg("status").args(arguments),
-        )
+        process::output(self.ask().arg("status").args(arguments))
+    }
+
+    /// Has it set a pair up.
+    ///
+    /// # Errors
+    /// When it refuses.
+    pub fn initiate(&self, local: IpAddr, remote: IpAddr) -> Result<()> {
+        let addresses = [local, remote].map(|address| address.to_string());
+        process::output(self.ask().arg("initiate").args(addresses)).map(|_| ())
+    }
+
+    fn ask(&self) -> Command {
+        let mut command = self.host.command(&self.client);
+        command.arg("--socket").arg(&self.socket);
+        command
     }
 
     /// Everything its log says so far.
@@ -184,6 +221,14 @@ impl Coati {
     /// When it goes on for longer than `limit`.
     pub fn wait_end(&mut self, limit: Duration) -> Result<ExitStatus> {
         self.daemon.wait_end(limit)
+    }
+
+    /// Kills it: it says nothing to anybody, and leaves everything in the kernel.
+    ///
+    /// # Errors
+    /// When it was gone already.
+    pub fn kill(&mut self) -> Result<()> {
+        self.daemon.stop(Signal::SIGKILL, Duration::from_secs(10)).map(|_| ())
     }
 
     /// Stops it in order: DELETE to its peers, policies stay.

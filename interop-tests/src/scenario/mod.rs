@@ -3,6 +3,7 @@
 mod duel;
 mod mesh;
 mod policies;
+mod recovery;
 mod refuse;
 mod stop;
 mod stranger;
@@ -81,6 +82,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(mesh::all());
     all.extend(policies::all());
     all.extend(stop::all());
+    all.extend(recovery::all());
     all.extend(stranger::all());
     all.extend(refuse::all());
     all.push(demo::scenario());

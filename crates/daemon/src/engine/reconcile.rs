@@ -1,5 +1,5 @@
-//! The kernel's databases and what ought to be in them: read at start, after each change, after a loss of events, and every
-//! now and then in any case.
+//! The kernel's databases and what ought to be in them: read at start, after each change, after a loss of events, and
+//! every now and then in any case.
 
 use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
