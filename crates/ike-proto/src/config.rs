@@ -44,6 +44,8 @@ pub struct EndpointConfig {
     pub linger: Duration,
     /// How long a DELETE is waited for when the daemon stops, and when an SA is deleted.
     pub delete_patience: Duration,
+    /// Time without a packet of ours after which a NAT in front of us is sent a keepalive (RFC 3948 §4); zero: none.
+    pub natt_keepalive: Duration,
     /// Longest pause between two attempts to reach a pair.
     pub backoff_cap: Duration,
     /// Octets of the longest IKE message that is sent whole to a peer that takes fragments (RFC 7383).
@@ -69,6 +71,7 @@ impl Default for EndpointConfig {
             handshake_lifetime: Duration::from_secs(60),
             linger: Duration::from_secs(30),
             delete_patience: Duration::from_secs(5),
+            natt_keepalive: Duration::from_secs(20),
             backoff_cap: Duration::from_secs(60),
             fragment_limit: crate::message::fragment::LIMIT,
             half_open_limit: 10_000,

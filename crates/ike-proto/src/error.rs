@@ -2,8 +2,9 @@
 
 use core::fmt;
 
-use crate::wire::WireError;
-use crate::wire::registry::NotifyType;
+use crate::ids::ChildSpi;
+use crate::wire::registry::{NotifyType, ProtocolId};
+use crate::wire::{Notify, WireError};
 
 /// What kind of fault a message has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +23,7 @@ pub struct Error {
     kind: Kind,
     notify: NotifyType,
     data: Vec<u8>,
+    child: Option<ChildSpi>,
     what: String,
 }
 
@@ -33,6 +35,7 @@ impl Error {
             kind: Kind::Malformed,
             notify: NotifyType::INVALID_SYNTAX,
             data: Vec::new(),
+            child: None,
             what: what.into(),
         }
     }
@@ -44,6 +47,7 @@ impl Error {
             kind: Kind::Incompatible,
             notify: NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD,
             data: vec![payload_type],
+            child: None,
             what: format!("payload type {payload_type} is marked critical and is not known here"),
         }
     }
@@ -51,19 +55,26 @@ impl Error {
     /// A peer that breaks a rule; `notify` is what it is told, if it may be told.
     #[must_use]
     pub fn misbehaved(notify: NotifyType, what: impl Into<String>) -> Self {
-        Self { kind: Kind::Misbehaved, notify, data: Vec::new(), what: what.into() }
+        Self { kind: Kind::Misbehaved, notify, data: Vec::new(), child: None, what: what.into() }
     }
 
     /// A peer that wants what we do not give.
     #[must_use]
     pub fn incompatible(notify: NotifyType, what: impl Into<String>) -> Self {
-        Self { kind: Kind::Incompatible, notify, data: Vec::new(), what: what.into() }
+        Self { kind: Kind::Incompatible, notify, data: Vec::new(), child: None, what: what.into() }
     }
 
     /// The same with notification data, as INVALID_KE_PAYLOAD has.
     #[must_use]
     pub fn with_data(mut self, data: Vec<u8>) -> Self {
         self.data = data;
+        self
+    }
+
+    /// The same about one child, named by the SPI that the peer named it by (RFC 7296 §2.25, §3.10).
+    #[must_use]
+    pub const fn about(mut self, child: Option<ChildSpi>) -> Self {
+        self.child = child;
         self
     }
 
@@ -83,6 +94,14 @@ impl Error {
     #[must_use]
     pub const fn notify(&self) -> NotifyType {
         self.notify
+    }
+
+    /// The notify that tells the peer.
+    #[must_use]
+    pub fn told(&self) -> Notify {
+        let about = self.child.map(|spi| Notify::about_child(self.notify, ProtocolId::ESP, spi));
+        let notify = about.unwrap_or_else(|| Notify::error(self.notify));
+        Notify { data: self.data.clone(), ..notify }
     }
 
     /// The notify's data.

@@ -245,6 +245,12 @@ impl Outbox {
         self.queue.push_back(Output::Transmit(Transmit { flow, datagram }));
     }
 
+    /// Appends a NAT keepalive (RFC 3948 §2.3), which has no marker.
+    pub fn keepalive(&mut self, flow: Flow) {
+        let datagram = crate::wire::udp_encap::KEEPALIVE.to_vec();
+        self.queue.push_back(Output::Transmit(Transmit { flow, datagram }));
+    }
+
     /// Appends an event.
     pub fn event(&mut self, event: Event) {
         self.queue.push_back(Output::Event(event));

@@ -33,8 +33,8 @@ impl Deed {
     fn action(self, host: usize) -> Action {
         match self {
             Self::RekeyChild => Action::Expire { host, policy: 0, hard: false },
-            // Only the IKE SA is due within this time: its lifetime.
-            Self::RekeyIke => Action::ClockJump { host, by: Duration::from_secs(3600) },
+            // The IKE SA is due within this time, and nothing else.
+            Self::RekeyIke => Action::ClockJump { host, by: Duration::from_secs(15) },
             Self::LoseChild => Action::Expire { host, policy: 0, hard: true },
             Self::DeleteIke => Action::Delete { host, policy: 0 },
             Self::Reboot => Action::Reboot(host),
@@ -60,6 +60,8 @@ struct Case {
     name: String,
     deeds: Vec<(Duration, Action)>,
     rules: Vec<Rule>,
+    /// The IKE SA's lifetime.
+    lifetime: Duration,
     /// Whether packets may be lost.
     breaks: bool,
 }
@@ -70,6 +72,7 @@ fn family(name: &str, ours: Deed, theirs: Deed) -> Vec<Case> {
         name: format!("{name}: {what}"),
         deeds: vec![(BEGIN, ours.action(0)), (BEGIN + Duration::from_millis(later), theirs.action(1))],
         rules,
+        lifetime: Duration::from_secs(if [ours, theirs].contains(&Deed::RekeyIke) { 25 } else { 3600 }),
         breaks: ours.breaks() || theirs.breaks(),
     };
     let mut cases = vec![
@@ -100,7 +103,7 @@ fn holds(case: &Case) -> Result<(), String> {
     let run = |seed: u64| {
         let mut two = TwoHosts { starter: usize::from(seed % 2 == 1), ..TwoHosts::plain() };
         for peer in &mut two.peers {
-            peer.lifetime = Duration::from_secs(3600);
+            peer.lifetime = case.lifetime;
             peer.liveness = None;
             if seed.is_multiple_of(3) {
                 peer.child.offers[0].ke.clear();
@@ -173,6 +176,16 @@ fn ike_rekey_against_ike_delete() {
 #[test]
 fn a_peer_that_restarts_in_the_middle_of_a_child_rekey() {
     all_hold(&family("child/restart", Deed::RekeyChild, Deed::Reboot));
+}
+
+#[test]
+fn ike_rekey_against_ike_rekey() {
+    all_hold(&family("IKE/IKE", Deed::RekeyIke, Deed::RekeyIke));
+}
+
+#[test]
+fn a_peer_that_restarts_in_the_middle_of_an_ike_rekey() {
+    all_hold(&family("IKE/restart", Deed::RekeyIke, Deed::Reboot));
 }
 
 /// Every order in which two requests and their responses can arrive: a response comes after its request.

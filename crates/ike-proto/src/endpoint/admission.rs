@@ -5,7 +5,7 @@ use crate::endpoint::half_open::Lane;
 use crate::endpoint::pairs::PairKey;
 use crate::endpoint::{Context, Endpoint, FirstName};
 use crate::error::{self, Reaction, Stage};
-use crate::ids::{IkeSpi, Role};
+use crate::ids::{IkeSpi, Role, SaId};
 use crate::ike_sa::IkeSa;
 use crate::ike_sa::core::Core;
 use crate::ike_sa::handshake::init::{self, Received};
@@ -32,13 +32,17 @@ impl Endpoint {
     pub(super) fn admit(&mut self, cx: &mut Context<'_>, flow: Flow, header: &Header, message: &[u8]) {
         let named: FirstName = (flow.remote, header.spi_i);
         if let Some(&id) = self.by_first_request.get(&named) {
-            // RFC 7296 §2.1: the same octets are the same request; others with its SPI are nobody's.
-            self.with_sa(cx, id, |sa, env| {
-                if sa.answers(message) {
-                    sa.repeat_first_answer(env, flow);
-                }
-            });
-            return;
+            // RFC 7296 §2.1: the same octets are the same request; others with its SPI are nobody's, unless they hold a cookie.
+            // Of a first request that came twice, one may have been asked for it and the other not: then this is the next form.
+            if !self.is_next_form(flow, header, message, id) {
+                self.with_sa(cx, id, |sa, env| {
+                    if sa.answers(message) {
+                        sa.repeat_first_answer(env, flow);
+                    }
+                });
+                return;
+            }
+            self.with_sa(cx, id, |sa, _| sa.drop_handshake());
         }
         if self.shutting_down {
             return;
@@ -55,7 +59,8 @@ impl Endpoint {
             }
             Err(error) => {
                 self.note(flow, &format!("IKE_SA_INIT refused: {error}"));
-                if error::reaction(&error, Stage::InitRequest) == Reaction::Notify {
+                let told = error::reaction(&error, Stage::InitRequest) == Reaction::Notify;
+                if told && self.refusals.take(cx.now) {
                     self.refuse_first(flow, header, Notify::status(error.notify(), error.data().to_vec()));
                 }
                 return;
@@ -76,7 +81,19 @@ impl Endpoint {
         let lane = self.lane(flow);
         self.half_open.insert(id, flow.remote.ip(), lane);
         self.pair(cx.now, flow.local.ip(), flow.remote.ip()).sas.insert(id);
-        self.keep(cx, id, sa, signals);
+        self.take_in(cx, id, sa, signals);
+    }
+
+    /// Whether a first request takes the place of the one that `id` answers: it holds a valid cookie, and nobody is authenticated.
+    fn is_next_form(&self, flow: Flow, header: &Header, message: &[u8], id: SaId) -> bool {
+        let waits = self.sas.get(&id).is_some_and(|sa| sa.is_handshaking() && !sa.answers(message));
+        let Some(Ok(Located::Plain(payloads))) = waits.then(|| locate(message, header)) else { return false };
+        let parts = Parts(payloads);
+        let shown = parts.notify(NotifyType::COOKIE).zip(parts.nonce().ok());
+        shown.is_some_and(|(cookie, ni)| {
+            let (provider, source) = (self.provider.as_ref(), flow.remote.ip());
+            self.cookies.accept(provider, &cookie.data, source, header.spi_i, &ni.0)
+        })
     }
 
     /// Judges a first request: first the cookie, if the load asks for one, then what it proposes; no Diffie-Hellman.
@@ -130,8 +147,8 @@ impl Endpoint {
     }
 
     /// A request of a higher major version is told ours; a response never is (RFC 7296 §2.5).
-    pub(super) fn refuse_version(&mut self, flow: Flow, header: &Header) {
-        if header.flags.is_response() {
+    pub(super) fn refuse_version(&mut self, now: Instant, flow: Flow, header: &Header) {
+        if header.flags.is_response() || !self.allowance.take(now) {
             return;
         }
         let notify = Notify::error(NotifyType::INVALID_MAJOR_VERSION);

@@ -17,24 +17,32 @@ use crate::wire::{Header, Notify, Payload};
 
 /// Answers to messages for unknown SAs in one span.
 const MOST_ANSWERS: u32 = 50;
+/// First requests refused in one span; cookies are not counted, known peers need them most when there are many.
+pub(super) const MOST_REFUSALS: u32 = 1000;
 /// The span.
 const SPAN: Duration = Duration::from_secs(1);
 
-/// How many answers may still be given in the present span.
+/// How many answers may still be given in the present span (RFC 7296 §2.21.4).
 #[derive(Debug)]
 pub(super) struct Allowance {
+    most: u32,
     left: u32,
     until: Instant,
 }
 
 impl Allowance {
-    pub(super) const fn new() -> Self {
-        Self { left: MOST_ANSWERS, until: Instant::ZERO }
+    /// Of answers to what belongs to no SA.
+    pub(super) const fn of_answers() -> Self {
+        Self::of(MOST_ANSWERS)
     }
 
-    fn take(&mut self, now: Instant) -> bool {
+    pub(super) const fn of(most: u32) -> Self {
+        Self { most, left: most, until: Instant::ZERO }
+    }
+
+    pub(super) fn take(&mut self, now: Instant) -> bool {
         if now >= self.until {
-            *self = Self { left: MOST_ANSWERS, until: now + SPAN };
+            (self.left, self.until) = (self.most, now + SPAN);
         }
         let may = self.left > 0;
         self.left = self.left.saturating_sub(1);
@@ -51,6 +59,10 @@ impl Endpoint {
             return;
         }
         if !self.allowance.take(now) {
+            return;
+        }
+        // An SPI that we have proposed for a successor is not unknown: the peer has it before we have its answer.
+        if self.sas.values().any(|sa| sa.common.tasks.proposes(header.spi_i)) {
             return;
         }
         let mut payloads = vec![Payload::Notify(Notify::error(NotifyType::INVALID_IKE_SPI))];

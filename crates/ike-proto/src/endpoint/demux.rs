@@ -26,7 +26,7 @@ impl Endpoint {
     /// Hands a message to its SA, or to admission if it begins one.
     pub(super) fn dispatch(&mut self, cx: &mut Context<'_>, flow: Flow, header: &Header, message: &mut [u8]) {
         if header.major > Header::MAJOR {
-            self.refuse_version(flow, header);
+            self.refuse_version(cx.now, flow, header);
             return;
         }
         if header.major != Header::MAJOR || header.spi_i == IkeSpi::ZERO {
@@ -52,7 +52,8 @@ impl Endpoint {
             if known {
                 self.with_sa(cx, id, |sa, env| sa.handle_message(env, flow, header, message));
             }
-        } else {
+        } else if !self.by_spi.contains_key(&header.spi_i) && !self.by_spi.contains_key(&header.spi_r) {
+            // With its flags turned round, a message names an SA that is here: of that one no token is ever given (RFC 6290 §9).
             self.answer_unknown(cx.now, flow, header);
         }
     }

@@ -23,8 +23,13 @@ const THEIRS: u32 = 25;
 const OLDER: u32 = 50;
 /// How long a handshake of the peer may go on when the pair has an SA.
 pub(super) const UNFINISHED: Duration = Duration::from_secs(20);
+/// Crossings within this time of each other are a row.
+const ROW: Duration = Duration::from_secs(60);
 /// Crossings of one pair in a row, after which both SAs are kept: the peer does not agree.
 const MOST_DUELS: u32 = 3;
+
+/// Established IKE SAs of one pair; a rekey's successor and a crossing need two or three for a moment.
+const MOST_SAS: usize = 4;
 
 /// What a peer knows of us since we started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +56,21 @@ impl Endpoint {
                 self.decide(cx, key, new, other);
             }
         }
+        self.keep_few(cx, key, new);
+    }
+
+    /// However it comes that a pair has many SAs: the oldest goes.
+    fn keep_few(&mut self, cx: &mut Context<'_>, key: PairKey, new: SaId) {
+        let sas = self.pairs.get(&key).map(|pair| pair.sas.clone()).unwrap_or_default();
+        let established: Vec<SaId> =
+            sas.into_iter().filter(|id| self.sas.get(id).is_some_and(IkeSa::is_established)).collect();
+        if established.len() > MOST_SAS
+            && let Some(oldest) = established.into_iter().find(|id| *id != new)
+        {
+            let text = format!("the pair has more than {MOST_SAS} IKE SAs: SA {oldest}, the oldest, goes");
+            self.say(key, What::Trouble(text));
+            self.with_sa(cx, oldest, |sa, env| sa.delete(env, "the pair has too many IKE SAs"));
+        }
     }
 
     /// Our own handshake is not needed any more, unless its IKE_AUTH is out already.
@@ -73,13 +93,20 @@ impl Endpoint {
         let (Some(newer), Some(older)) = (self.sas.get(&new), self.sas.get(&old)) else { return };
         let (newer, older) = (&newer.common.core, &older.common.core);
         // The older one was established before; the handshakes overlapped if the newer one had begun by then.
-        let crosses = newer.born <= older.since && !older.is_successor;
-        let (loser, winner) =
-            if crosses && newer.lowest_nonce < older.lowest_nonce { (new, old) } else { (old, new) };
+        let overlapped = newer.born <= older.since && !older.is_successor;
+        let crosses = overlapped && newer.role != older.role;
+        // Of two that one end has begun, the one begun later: the other's last message was late.
+        let stale = newer.role == older.role && newer.born < older.born;
+        let loses = if crosses { newer.lowest_nonce < older.lowest_nonce } else { stale };
+        let (loser, winner) = if loses { (new, old) } else { (old, new) };
+        let newer_is_ours = newer.role == Role::Initiator;
         let ours = self.sas.get(&loser).is_some_and(|sa| sa.common.core.role == Role::Initiator);
         let pair = self.pair(cx.now, key.local, key.remote);
-        pair.duels = pair.duels.saturating_add(u32::from(crosses));
-        if pair.duels > MOST_DUELS {
+        if crosses {
+            let before = if pair.duels.1 + ROW < cx.now { 0 } else { pair.duels.0 };
+            pair.duels = (before.saturating_add(1), cx.now);
+        }
+        if crosses && pair.duels.0 > MOST_DUELS {
             let text = "both ends keep beginning at once, and the peer keeps the SA that goes by our rule: both stay";
             self.say(key, What::Trouble(text.to_owned()));
             return;
@@ -93,12 +120,41 @@ impl Endpoint {
             sa.common.core.graceful = true;
         }
         if !crosses {
-            self.with_sa(cx, old, |sa, env| sa.check_liveness(env));
+            self.with_sa(cx, loser, |sa, env| sa.check_liveness(env));
         }
-        let text = if crosses { "both ends began at once" } else { "the peer began anew" };
+        let text = match (crosses, newer_is_ours) {
+            (true, _) => "both ends began at once",
+            (false, true) => "it was set up anew",
+            (false, false) => "the peer began anew",
+        };
         self.say(key, What::Note(format!("{text}: SA {loser} goes, SA {winner} stays")));
         self.chores
             .insert((cx.now + LOOK, Chore::Duel { key, loser, winner, looks, early: crosses && ours }));
+    }
+
+    /// An SA of a duel was rekeyed: its successor takes its place there too.
+    pub(super) fn follow_duel(&mut self, key: PairKey, old: SaId, successor: SaId) {
+        // The two of the rekey, and one more at least.
+        if self.pairs.get(&key).is_none_or(|pair| pair.sas.len() < 3) {
+            return;
+        }
+        let concerns = |chore: &Chore| {
+            matches!(chore, Chore::Duel { key: of, loser, winner, .. }
+                if *of == key && (*loser == old || *winner == old))
+        };
+        let found: Vec<_> = self.chores.iter().filter(|(_, chore)| concerns(chore)).copied().collect();
+        for (at, chore) in found {
+            self.chores.remove(&(at, chore));
+            let Chore::Duel { key, loser, winner, looks, early } = chore else { continue };
+            let now = |id: SaId| if id == old { successor } else { id };
+            if loser == old
+                && let Some(sa) = self.sas.get_mut(&successor)
+            {
+                sa.common.core.graceful = true;
+            }
+            self.chores
+                .insert((at, Chore::Duel { key, loser: now(loser), winner: now(winner), looks, early }));
+        }
     }
 
     /// Looks whether the loser can go now.

@@ -158,14 +158,15 @@ pub struct Endpoint {
     half_open: HalfOpen,
     cookies: Cookies,
     jobs: BTreeMap<JobId, SaId>,
+    /// As each SA's `armed` says.
     deadlines: BTreeSet<(Instant, SaId)>,
-    armed: BTreeMap<SaId, Instant>,
     pairs: BTreeMap<PairKey, Pair>,
     chores: BTreeSet<(Instant, Chore)>,
     /// What peers know of us, by a digest of their keys.
     contacted: BTreeMap<Vec<u8>, Contact>,
     qcd_secret: Option<Arc<Secret>>,
     allowance: crash::Allowance,
+    refusals: crash::Allowance,
     /// Whether policies were set once: the first set is what a host that starts has.
     started: bool,
     last_sa: u64,
@@ -194,12 +195,12 @@ impl Endpoint {
             cookies,
             jobs: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            armed: BTreeMap::new(),
             pairs: BTreeMap::new(),
             chores: BTreeSet::new(),
             contacted: BTreeMap::new(),
             qcd_secret: None,
-            allowance: crash::Allowance::new(),
+            allowance: crash::Allowance::of_answers(),
+            refusals: crash::Allowance::of(crash::MOST_REFUSALS),
             started: false,
             last_sa: 0,
             last_child: 0,
@@ -240,8 +241,10 @@ impl Endpoint {
                 break;
             }
             self.deadlines.pop_first();
-            self.armed.remove(&id);
-            self.with_sa(cx, id, |sa, env| sa.handle_timeout(env));
+            self.with_sa(cx, id, |sa, env| {
+                sa.armed = None;
+                sa.handle_timeout(env);
+            });
         }
         while let Some(&(due, chore)) = self.chores.first() {
             if due > cx.now {
@@ -275,7 +278,7 @@ impl Endpoint {
             SadEvent::Acquire(acquire) => self.handle_acquire(cx, acquire),
             SadEvent::Expire { key, hard } => self.handle_expire(cx, key, hard),
             // Ports are followed on authenticated messages; what the kernel saw alone is a hint.
-            SadEvent::Mapping { key, .. } => self.handle_mapping(cx, key),
+            SadEvent::Mapping { key, remote } => self.handle_mapping(cx, key, remote),
             // The driver dumps the SAD after a loss and says what is missing.
             SadEvent::Lost => {}
         }
@@ -344,25 +347,37 @@ impl Endpoint {
         }
     }
 
-    /// Puts an SA (back) into the tables, or forgets it if nothing is left of it; then listens to its signals.
-    fn keep(&mut self, cx: &mut Context<'_>, id: SaId, sa: IkeSa, signals: Vec<Signal>) {
+    /// Takes a new SA into the tables.
+    fn take_in(&mut self, cx: &mut Context<'_>, id: SaId, sa: IkeSa, signals: Vec<Signal>) {
+        self.by_spi.insert(sa.common.core.own_spi(), id);
+        self.keep(cx, id, sa, signals);
+    }
+
+    /// Puts an SA back, or forgets it if nothing is left of it; then listens to its signals.
+    fn keep(&mut self, cx: &mut Context<'_>, id: SaId, mut sa: IkeSa, signals: Vec<Signal>) {
         let key = PairKey { local: sa.common.core.path.local(), remote: sa.common.core.path.remote() };
-        let deadline = sa.deadline();
-        if let Some(due) = self.armed.remove(&id) {
-            self.deadlines.remove(&(due, id));
+        let deadline = sa.deadline().filter(|_| !sa.is_closed());
+        if deadline != sa.armed {
+            sa.armed.map(|due| self.deadlines.remove(&(due, id)));
+            self.deadlines.extend(deadline.map(|due| (due, id)));
+            sa.armed = deadline;
         }
         if sa.is_closed() {
             self.forget(id, &sa);
         } else {
-            self.by_spi.insert(sa.common.core.own_spi(), id);
             self.sas.insert(id, sa);
-            if let Some(due) = deadline {
-                self.deadlines.insert((due, id));
-                self.armed.insert(id, due);
-            }
         }
         for signal in signals {
             self.handle_signal(cx, key, id, signal);
+        }
+        self.forget_stranger(key);
+    }
+
+    /// Of a pair that no policy names, nothing is kept when its last SA is gone: anybody may claim any address.
+    fn forget_stranger(&mut self, key: PairKey) {
+        let empty = self.pairs.get(&key).is_some_and(|pair| pair.sas.is_empty());
+        if empty && self.policies.between(key.local, key.remote).next().is_none() {
+            self.pairs.remove(&key);
         }
     }
 

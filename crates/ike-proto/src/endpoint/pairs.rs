@@ -31,8 +31,11 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// How long a handshake that the peer seems to have begun is waited for.
 const GIVE_WAY: Duration = Duration::from_secs(2);
 
-/// Why a pair is pursued when the kernel asks.
-const TRAFFIC: &str = "traffic";
+/// The end that is not to begin waits this long for the other one.
+const AFTER_YOU: Duration = Duration::from_secs(1);
+
+/// A child that has been there for so long ends a row of failures.
+const PROVED: Duration = Duration::from_secs(10);
 
 /// What is known and wanted of a pair.
 pub(super) struct Pair {
@@ -50,8 +53,12 @@ pub(super) struct Pair {
     pub(super) last_error: Option<(Instant, String)>,
     /// When its state last changed.
     pub(super) since: Instant,
-    /// Crossings of both ends' handshakes in a row.
-    pub(super) duels: u32,
+    /// Crossings of both ends' handshakes in a row, and when the last one was.
+    pub(super) duels: (u32, Instant),
+    /// Since when a child has been there, as far as no failure has counted it yet.
+    up_since: Option<Instant>,
+    /// Whether we are the end that begins when nobody has to: the lower identity, once both are known.
+    preferred: bool,
     /// Whether it has waited for a handshake that the peer seems to have begun.
     gave_way: bool,
 }
@@ -66,9 +73,20 @@ impl Pair {
             failed_at: None,
             last_error: None,
             since: now,
-            duels: 0,
+            duels: (0, Instant::ZERO),
+            up_since: None,
+            preferred: true,
             gave_way: false,
         }
+    }
+
+    /// Whether a child was there for long enough; that is told once.
+    fn has_held(&mut self, now: Instant) -> bool {
+        let held = self.up_since.is_some_and(|since| since + PROVED <= now);
+        if held {
+            (self.up_since, self.failures) = (None, 0);
+        }
+        held
     }
 }
 
@@ -94,11 +112,17 @@ impl Endpoint {
         };
         // Straight after a failure, traffic does not begin again before the pause is over: each packet would.
         let pair = self.pair(cx.now, key.local, key.remote);
-        if pair.retry_at.is_some() && pair.failed_at.is_some_and(|at| cx.now < at + FIRST_PAUSE) {
+        let early = pair.failed_at.map(|at| at + FIRST_PAUSE).filter(|at| cx.now < *at);
+        if let Some((waits, at)) = pair.retry_at.zip(early) {
             pair.wanted.insert(wanted.policy, wanted);
+            if at < waits {
+                pair.retry_at = Some(at);
+                self.chores.remove(&(waits, Chore::Retry(key)));
+                self.chores.insert((at, Chore::Retry(key)));
+            }
             return;
         }
-        self.want(cx, key, wanted, TRAFFIC);
+        self.want(cx, key, wanted, "traffic");
     }
 
     /// Adds a wish and begins at once.
@@ -125,12 +149,14 @@ impl Endpoint {
             let wanted =
                 self.pairs.get_mut(&key).map(|pair| std::mem::take(&mut pair.wanted)).unwrap_or_default();
             for wanted in wanted.into_values() {
-                // What is carried already need not be made; but a packet that asks just now says that it is not carried.
-                if cause == TRAFFIC || !self.has_child(key, wanted.policy) {
+                // What is carried already need not be made; but a packet that asks says that it is not carried.
+                if wanted.acquire.is_some() || !self.has_child(key, wanted.policy) {
                     self.with_sa(cx, id, |sa, env| sa.create_child(env, wanted));
                 }
             }
-        } else if is(IkeSa::is_initiating).is_none() && !self.gives_way(cx, key) {
+        } else if let Some(id) = is(IkeSa::is_initiating) {
+            self.with_sa(cx, id, IkeSa::hurry_request);
+        } else if !self.gives_way(cx, key) {
             self.begin(cx, key, cause);
         }
     }
@@ -182,7 +208,7 @@ impl Endpoint {
         let pair = self.pair(cx.now, key.local, key.remote);
         pair.sas.insert(id);
         (pair.since, pair.gave_way) = (cx.now, false);
-        self.keep(cx, id, sa, signals);
+        self.take_in(cx, id, sa, signals);
     }
 
     /// Nothing can be done for the pair's wishes until the configuration changes or traffic asks again.
@@ -201,29 +227,40 @@ impl Endpoint {
         match signal {
             Signal::Established => {
                 self.half_open.remove(id);
+                let preferred = self.sas.get(&id).is_none_or(|sa| sa.common.core.is_preferred());
                 let pair = self.pair(cx.now, key.local, key.remote);
-                (pair.failures, pair.since, pair.gave_way) = (0, cx.now, false);
+                (pair.preferred, pair.since, pair.gave_way) = (preferred, cx.now, false);
                 self.contact_made(key);
                 self.settle(cx, key, id);
                 self.pursue(cx, key, "established");
             }
             Signal::HandshakeFailed(cause) => {
                 self.half_open.remove(id);
-                self.failed(cx, key, cause);
+                self.handshake_failed(cx, key, cause);
             }
+            Signal::Hint => {
+                let sas = self.pairs.get(&key).map(|pair| pair.sas.clone()).unwrap_or_default();
+                for sa in sas {
+                    self.with_sa(cx, sa, |sa, env| sa.follow_hint(env));
+                }
+            }
+            Signal::Reestablish(cause) => self.reestablish(cx, key, &cause),
             Signal::Down { cause, fault } => self.sa_down(cx, key, cause, fault),
             Signal::Successor { sa, inherits } => {
                 let successor = sa.common.core.id;
                 self.pair(cx.now, key.local, key.remote).sas.insert(successor);
-                self.keep(cx, successor, *sa, Vec::new());
+                self.take_in(cx, successor, *sa, Vec::new());
                 if inherits {
-                    self.hand_over(cx, id, successor);
+                    self.hand_over(cx, key, id, successor);
                 }
             }
-            Signal::HandOver(successor) => self.hand_over(cx, id, successor),
+            Signal::Claim(predecessor) => self.hand_over(cx, key, predecessor, id),
+            Signal::Lost(sa) => self.with_sa(cx, sa, IkeSa::supersede),
+            Signal::HandOver(successor) => self.hand_over(cx, key, id, successor),
             Signal::ChildUp(policy) => {
                 let pair = self.pair(cx.now, key.local, key.remote);
                 pair.since = cx.now;
+                pair.up_since.get_or_insert(cx.now);
                 pair.wanted.remove(&policy);
             }
             Signal::ChildFailed(wanted, cause) => self.child_failed(cx, key, wanted, cause),
@@ -233,25 +270,63 @@ impl Endpoint {
     }
 
     /// Children and queued exchanges go from an IKE SA to its successor.
-    fn hand_over(&mut self, cx: &mut Context<'_>, old: SaId, successor: SaId) {
+    fn hand_over(&mut self, cx: &mut Context<'_>, key: PairKey, old: SaId, successor: SaId) {
         if !self.sas.contains_key(&successor) {
             return;
         }
         let Some(sa) = self.sas.get_mut(&old) else { return };
         let (children, tasks) = (sa.common.children.hand_over(), sa.common.tasks.hand_over());
+        self.follow_duel(key, old, successor);
         self.with_sa(cx, successor, |sa, env| sa.inherit(env, children, tasks));
     }
 
-    /// An SA ended; if nobody wanted that, what it carried is wanted again.
+    /// An SA ended; if nobody wanted that, what it carried is wanted again: at once, after a moment if the other end is to
+    /// begin, and after a longer one if it did not hold.
     fn sa_down(&mut self, cx: &mut Context<'_>, key: PairKey, cause: String, fault: bool) {
         let pair = self.pair(cx.now, key.local, key.remote);
         pair.since = cx.now;
-        pair.last_error = Some((cx.now, cause));
-        if fault && !self.shutting_down && !self.has_established(key) {
-            let wishes: Vec<Wanted> =
-                self.policies.between(key.local, key.remote).map(|policy| Wanted::by(policy, None)).collect();
-            for wanted in wishes {
-                self.want(cx, key, wanted, "the SA was lost");
+        pair.last_error = Some((cx.now, cause.clone()));
+        if !fault || self.shutting_down || self.has_established(key) {
+            return;
+        }
+        self.wish_all(cx, key);
+        let pair = self.pair(cx.now, key.local, key.remote);
+        match (pair.has_held(cx.now), pair.preferred) {
+            (true, true) => self.pursue(cx, key, "the SA was lost"),
+            (true, false) => {
+                self.chores.insert((cx.now + AFTER_YOU, Chore::Initiate(key)));
+            }
+            (false, _) => self.failed(cx, key, cause),
+        }
+    }
+
+    /// Wishes for all that the pair's policies ask for.
+    fn wish_all(&mut self, cx: &mut Context<'_>, key: PairKey) {
+        let policies = std::sync::Arc::clone(&self.policies);
+        for policy in policies.between(key.local, key.remote) {
+            self.wish(cx, key, Wanted::by(policy, None));
+        }
+    }
+
+    /// Begins another IKE SA in the place of one that is still there.
+    fn reestablish(&mut self, cx: &mut Context<'_>, key: PairKey, cause: &str) {
+        let begun = |pair: &Pair| pair.sas.iter().filter_map(|id| self.sas.get(id)).any(IkeSa::is_initiating);
+        if !self.shutting_down && !self.pairs.get(&key).is_some_and(begun) {
+            self.wish_all(cx, key);
+            self.begin(cx, key, cause);
+        }
+    }
+
+    /// A handshake came to nothing: where another SA is there it was not needed, or is to be tried again by that.
+    fn handshake_failed(&mut self, cx: &mut Context<'_>, key: PairKey, cause: String) {
+        if !self.has_established(key) {
+            self.failed(cx, key, cause);
+            return;
+        }
+        let sas = self.pairs.get(&key).map(|pair| pair.sas.clone()).unwrap_or_default();
+        for id in sas {
+            if let Some(sa) = self.sas.get_mut(&id) {
+                sa.common.core.replaced = false;
             }
         }
     }
@@ -279,13 +354,15 @@ impl Endpoint {
     fn failed(&mut self, cx: &mut Context<'_>, key: PairKey, cause: String) {
         let cap = self.config.backoff_cap;
         let pair = self.pair(cx.now, key.local, key.remote);
+        pair.has_held(cx.now);
         pair.last_error = Some((cx.now, cause));
         pair.failed_at = Some(cx.now);
         pair.since = cx.now;
         if pair.wanted.is_empty() || pair.retry_at.is_some() {
             return;
         }
-        let pause = FIRST_PAUSE.saturating_mul(1 << pair.failures.min(16)).min(cap);
+        let wait = if pair.preferred { Duration::ZERO } else { AFTER_YOU };
+        let pause = (FIRST_PAUSE.saturating_mul(1 << pair.failures.min(16)) + wait).min(cap);
         pair.failures = pair.failures.saturating_add(1);
         let at = cx.now + self.rng.jitter_down(pause, 25);
         self.pair(cx.now, key.local, key.remote).retry_at = Some(at);
@@ -320,14 +397,14 @@ impl Endpoint {
         }
     }
 
-    /// ESP of this SA came from another port: a question brings an authenticated message from there (RFC 7296 §2.23).
-    pub(super) fn handle_mapping(&mut self, cx: &mut Context<'_>, key: SaKey) {
+    /// ESP of this SA came from another port: a question there brings an authenticated message from there (RFC 7296 §2.23).
+    pub(super) fn handle_mapping(&mut self, cx: &mut Context<'_>, key: SaKey, remote: SocketAddr) {
         let found = self.sas.iter().find_map(|(id, sa)| {
             let ours = sa.common.core.path.local() == key.destination;
             (ours && sa.common.children.by_spi_in(key.spi).is_some()).then_some(*id)
         });
         if let Some(id) = found {
-            self.with_sa(cx, id, |sa, env| sa.check_liveness(env));
+            self.with_sa(cx, id, |sa, env| sa.follow_mapping(env, remote));
         }
     }
 
@@ -378,7 +455,9 @@ impl Endpoint {
 
     fn has_child(&self, key: PairKey, policy: PolicyIndex) -> bool {
         let sas = self.pairs.get(&key).into_iter().flat_map(|pair| &pair.sas);
-        sas.filter_map(|id| self.sas.get(id)).any(|sa| sa.common.children.serve(policy))
+        // A child of an SA that is about to go is as good as gone.
+        let staying = sas.filter_map(|id| self.sas.get(id)).filter(|sa| !sa.common.core.graceful);
+        staying.into_iter().any(|sa| sa.common.children.serve(policy))
     }
 
     /// Deletes the pair's SAs and wishes.

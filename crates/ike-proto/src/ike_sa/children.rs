@@ -26,6 +26,9 @@ pub const GRACE: Duration = Duration::from_secs(5);
 /// A superseded child that the peer was to delete is deleted by us after this.
 const OVERDUE: Duration = Duration::from_secs(20);
 
+/// Children of one IKE SA that are always allowed.
+const LEAST_CAP: usize = 8;
+
 /// Where a child is in its life.
 #[derive(Debug)]
 pub enum Stage {
@@ -88,6 +91,8 @@ pub struct Child {
     pub since: Instant,
     /// When it is to be rekeyed.
     pub rekey_at: Instant,
+    /// Rekeys of it that were put off in a row.
+    pub refusals: u8,
     /// Where it is in its life.
     pub stage: Stage,
     /// Whether our DELETE of it is queued or out.
@@ -145,6 +150,13 @@ pub struct Children {
 }
 
 impl Children {
+    /// Whether the peer has so many that it makes them without end: a few for each policy are enough for every crossing.
+    #[must_use]
+    pub fn are_many(&self, env: &Env<'_>, core: &Core) -> bool {
+        let policies = env.policies.between(core.path.local(), core.path.remote()).count();
+        self.list.iter().filter(|child| child.is_current()).count() >= LEAST_CAP.max(4 * policies)
+    }
+
     /// All of them, in every stage.
     pub fn iter(&self) -> impl Iterator<Item = &Child> {
         self.list.iter()
@@ -221,6 +233,7 @@ impl Children {
     pub fn put_off(&mut self, now: Instant, id: ChildId, at: Instant) {
         if let Some(child) = self.get_mut(id) {
             child.rekey_at = at;
+            child.refusals = child.refusals.saturating_add(1);
         }
         self.arm(now);
     }

@@ -8,6 +8,7 @@ use crate::crypto::suite::IkeSuite;
 use crate::ids::{IkeSpi, Role, SaId};
 use crate::ike_sa::children::Children;
 use crate::ike_sa::env::Env;
+use crate::ike_sa::keepalive::Keepalive;
 use crate::ike_sa::path::Path;
 use crate::ike_sa::task::Tasks;
 use crate::ike_sa::window::Window;
@@ -19,8 +20,9 @@ use crate::output::{Event, Flow, What};
 use crate::policy::identity::Identity;
 use crate::policy::peer::{LocalId, SharedPeer};
 use crate::policy::peer_db::Credential;
+use crate::policy::sad::SaKey;
 use crate::secret::Secret;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::registry::{ExchangeType, NotifyType, PrfId};
 use crate::wire::{Flags, Header, Payload, Sealed, SealedKind, write_chain};
 
@@ -34,9 +36,12 @@ pub struct Common {
     pub tasks: Tasks,
     /// CHILD_SAs.
     pub children: Children,
-    /// The fragments of a message that is not complete.
-    pub reassembly: Option<Reassembly>,
+    /// The fragments of a request, and of a response, that are not complete.
+    pub reassembly: [Option<Reassembly>; 2],
 }
+
+/// An IKE SA whose rekeys fail lives for half as long again as it was to, and for this besides.
+const EXPIRY_GRACE: Duration = Duration::from_secs(30);
 
 /// The constant part.
 pub struct Core {
@@ -68,22 +73,38 @@ pub struct Core {
     pub since: Instant,
     /// When it is to be rekeyed.
     pub rekey_at: Instant,
+    /// When another has to take its place, if no rekey has by then.
+    pub expires_at: Instant,
+    /// Whether another has been asked for in its place.
+    pub replaced: bool,
+    /// Rekeys of it that the peer has put off in a row.
+    pub refusals: u8,
+    /// When the peer first put off an exchange, none having been served since.
+    pub put_off_since: Option<Instant>,
     /// When a message of the peer was verified last, or ESP came from it.
     pub last_heard: Instant,
     /// When it is looked at whether the peer is still there.
     pub liveness_at: Instant,
+    /// Where the peer's packets seem to come from now: requests go there too.
+    pub hinted: Option<Flow>,
+    /// Keepalives for the NAT in front of us.
+    pub keepalive: Keepalive,
     /// Whether both ends put long messages in fragments (RFC 7383 §2.3).
     pub fragmentation: bool,
     /// The lowest of the two nonces of its handshake: it decides between SAs that cross.
     pub lowest_nonce: Vec<u8>,
     /// Whether a rekey made it, and not a handshake.
     pub is_successor: bool,
+    /// The SA that still has the children, while it is not known here which of two successors is to have them.
+    pub predecessor: Option<SaId>,
     /// Whether IKE_AUTH is to say that we have no other SA with the peer.
     pub initial_contact: bool,
     /// Whether its children are drained when it ends: the pair has another SA that carries the same.
     pub graceful: bool,
     /// The token by which the peer can say that it has lost this SA (RFC 6290).
-    pub peer_token: Option<Vec<u8>>,
+    pub peer_token: Option<Secret>,
+    /// Whether the responder makes an IKE SA without a child (RFC 6023 §3).
+    pub takes_childless: bool,
     /// Whether the peer understands our inventory, and tells its own.
     pub tells_inventory: bool,
     /// Messages sealed so far: the low half of the IV's number.
@@ -120,14 +141,22 @@ impl Core {
             born: now,
             since: now,
             rekey_at: Instant::MAX,
+            expires_at: Instant::MAX,
+            replaced: false,
+            refusals: 0,
+            put_off_since: None,
             last_heard: now,
             liveness_at: Instant::MAX,
+            hinted: None,
+            keepalive: Keepalive::OFF,
             fragmentation: false,
             lowest_nonce: Vec::new(),
             is_successor: false,
+            predecessor: None,
             initial_contact: false,
             graceful: false,
             peer_token: None,
+            takes_childless: false,
             tells_inventory: false,
             sealed: 0,
         }
@@ -159,7 +188,16 @@ impl Core {
     /// Sets the times of an SA that is established now.
     pub fn arm(&mut self, env: &mut Env<'_>) {
         self.rekey_at = env.now + env.rng.jitter_down(self.peer.lifetime, 10);
+        self.expires_at = env.now + self.peer.lifetime * 3 / 2 + EXPIRY_GRACE;
+        self.put_keepalive_off(env);
         self.heard(env);
+    }
+
+    /// Something goes out: the NAT in front of us, if there is one, knows for a while.
+    fn put_keepalive_off(&mut self, env: &mut Env<'_>) {
+        if self.path.nat.local && self.path.flow.natt {
+            self.keepalive.put_off(env.now, env.config.natt_keepalive, env.rng);
+        }
     }
 
     /// The peer is there: the next look is an idle time away, spread so that many pairs do not look in step.
@@ -168,6 +206,12 @@ impl Core {
         if let Some(liveness) = self.peer.liveness {
             self.liveness_at = env.now + env.rng.jitter_down(liveness.idle, 10);
         }
+    }
+
+    /// Whether we are the end that sets the pair up when either could: the one with the lower identity.
+    #[must_use]
+    pub fn is_preferred(&self) -> bool {
+        self.remote_id.as_ref().is_none_or(|remote| self.local_id.payload().body() <= remote.payload().body())
     }
 
     /// Our SPI, by which messages find this SA.
@@ -196,10 +240,9 @@ impl Core {
         env.provider.protection(suite.encr.id, suite.encr.key_bits, suite.integ)
     }
 
-    /// Keeps the token by which the peer can say that it has lost this SA (RFC 6290 §3: 16 to 128 octets).
+    /// Keeps the token by which the peer can say that it has lost this SA.
     pub fn take_token(&mut self, parts: &Parts) {
-        let told = parts.notify(NotifyType::QUICK_CRASH_DETECTION).map(|notify| &notify.data);
-        self.peer_token = told.filter(|token| (16..=128).contains(&token.len())).cloned();
+        self.peer_token = told_token(parts);
     }
 
     /// Notes what the peer's vendor ids say that it understands.
@@ -283,6 +326,14 @@ impl Core {
         }
     }
 
+    /// Sends the datagrams of a request where the peer is, and where it may be.
+    pub fn transmit_request(&self, env: &mut Env<'_>, packets: &[Vec<u8>]) {
+        Self::transmit(env, self.path.flow, packets);
+        if let Some(flow) = self.hinted {
+            Self::transmit(env, flow, packets);
+        }
+    }
+
     /// Says what happened to this SA.
     pub fn say(&self, env: &mut Env<'_>, what: What) {
         env.out.event(Event {
@@ -293,6 +344,13 @@ impl Core {
             what,
         });
     }
+}
+
+/// The token that a peer gives with an SA (RFC 6290 §3: 16 to 128 octets).
+#[must_use]
+pub fn told_token(parts: &Parts) -> Option<Secret> {
+    let told = parts.notify(NotifyType::QUICK_CRASH_DETECTION).map(|notify| notify.data.as_slice());
+    told.filter(|token| (16..=128).contains(&token.len())).map(Secret::from_slice)
 }
 
 /// The token for an SA: 32 octets only the holder of `secret` can make (RFC 6290 §5.1).
@@ -312,14 +370,28 @@ impl Common {
             window: Window::default(),
             tasks: Tasks::default(),
             children: Children::default(),
-            reassembly: None,
+            reassembly: [None, None],
         }
+    }
+
+    /// Keeps the mapping of the NAT in front of us, unless ESP does.
+    pub fn keep_alive(&mut self, env: &mut Env<'_>) {
+        let remote = self.core.path.remote();
+        let sent = self.children.iter().filter(|child| child.sends()).map(|child| {
+            let key = SaKey { destination: remote, spi: child.spi_out };
+            env.sad.query(&key).map_or(0, |usage| usage.packets)
+        });
+        if self.core.keepalive.is_needed(sent.sum()) {
+            env.out.keepalive(self.core.path.flow);
+        }
+        self.core.put_keepalive_off(env);
     }
 
     /// Sends a sealed request and keeps it for retransmission.
     pub fn request(&mut self, env: &mut Env<'_>, exchange: ExchangeType, payloads: &[Payload]) {
         let packets = self.core.seal(env, exchange, self.window.next_id(), false, payloads);
-        Core::transmit(env, self.core.path.flow, &packets);
+        self.core.transmit_request(env, &packets);
+        self.core.put_keepalive_off(env);
         self.window.sent(env.now, exchange, packets, &env.config.retransmission, env.rng);
     }
 
@@ -327,6 +399,7 @@ impl Common {
     pub fn respond(&mut self, env: &mut Env<'_>, flow: Flow, exchange: ExchangeType, payloads: &[Payload]) {
         let packets = self.core.seal(env, exchange, self.window.current_id(), true, payloads);
         Core::transmit(env, flow, &packets);
+        self.core.put_keepalive_off(env);
         self.window.answered(packets);
     }
 }

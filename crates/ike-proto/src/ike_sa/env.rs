@@ -1,6 +1,7 @@
 //! What an IKE SA reaches while it handles one input, and what it tells the endpoint about it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::config::EndpointConfig;
 use crate::crypto::job::Job;
@@ -91,6 +92,12 @@ impl Wanted {
     pub fn by(policy: &Policy, acquire: Option<Acquire>) -> Self {
         Self { policy: policy.index, selector: policy.selector, template: policy.template, acquire }
     }
+
+    /// What of it an SA between these two ends carries.
+    #[must_use]
+    pub fn between(&self, ends: (IpAddr, IpAddr)) -> Selector {
+        self.template.limit(self.selector, ends)
+    }
 }
 
 /// What an IKE SA tells its endpoint; the endpoint keeps the pairs.
@@ -101,6 +108,10 @@ pub enum Signal {
     HandshakeFailed(String),
     /// The peer says that it has no other SA with us.
     InitialContact,
+    /// Nobody has authenticated it, but the peer may have lost all it has with us.
+    Hint,
+    /// Another SA is to take this one's place, which stays until then.
+    Reestablish(String),
     /// The SA ended.
     Down {
         /// Why.
@@ -115,6 +126,10 @@ pub enum Signal {
         /// Whether the children are its.
         inherits: bool,
     },
+    /// The peer uses this SA, so it is the successor that stays: it takes the children over from that one.
+    Claim(SaId),
+    /// Both ends have rekeyed, and this SA, which the peer made, lost: the peer is to delete it.
+    Lost(SaId),
     /// The children go to this SA, which is known already.
     HandOver(SaId),
     /// A child is installed for this policy.

@@ -12,6 +12,7 @@ pub mod children;
 pub mod core;
 pub mod env;
 pub mod handshake;
+pub mod keepalive;
 pub mod negotiate;
 pub mod path;
 mod receive;
@@ -65,6 +66,8 @@ pub struct IkeSa {
     phase: Phase,
     /// When a hint was followed last.
     hinted_at: Instant,
+    /// The deadline its endpoint waits for.
+    pub armed: Option<Instant>,
 }
 
 impl IkeSa {
@@ -77,6 +80,7 @@ impl IkeSa {
             common: Box::new(Common::new(core)),
             phase: Phase::Handshake { state: Box::new(state), until },
             hinted_at: Instant::ZERO,
+            armed: None,
         })
     }
 
@@ -91,7 +95,8 @@ impl IkeSa {
         let mut common = Box::new(Common::new(core));
         let state = handshake::init::respond(env, &mut common, request, received);
         let until = env.now + env.config.handshake_lifetime;
-        Self { common, phase: Phase::Handshake { state: Box::new(state), until }, hinted_at: Instant::ZERO }
+        let phase = Phase::Handshake { state: Box::new(state), until };
+        Self { common, phase, hinted_at: Instant::ZERO, armed: None }
     }
 
     /// An SA that a rekey made.
@@ -101,6 +106,7 @@ impl IkeSa {
             common: Box::new(Common::new(core)),
             phase: Phase::Established,
             hinted_at: Instant::ZERO,
+            armed: None,
         }
     }
 
@@ -122,11 +128,24 @@ impl IkeSa {
         self.is_handshaking() && self.common.core.role == Role::Initiator
     }
 
+    /// There is new reason to think that the peer can be reached.
+    pub fn hurry_request(&mut self, env: &mut Env<'_>) {
+        self.common.window.hurry(env.now, &env.config.retransmission);
+        self.handle_timeout(env);
+    }
+
     /// Ends our own handshake if its IKE_AUTH is not out yet; what it was for comes back.
     pub fn step_back(&mut self, env: &mut Env<'_>) -> Option<Wanted> {
         let (state, _) = self.take_handshake(Handshake::is_before_auth)?;
         self.common.core.say(env, What::Note("stepping back: the pair has an SA".to_owned()));
         state.into_wanted(env, &self.common)
+    }
+
+    /// Ends a handshake without a word.
+    pub fn drop_handshake(&mut self) {
+        if self.is_handshaking() {
+            self.phase = Phase::Closed;
+        }
     }
 
     /// A handshake that is not done at `at_the_latest` is given up.
@@ -259,8 +278,16 @@ impl IkeSa {
         common.advance(env);
     }
 
+    /// The peer is to delete it; if it does not, we do.
+    pub fn supersede(&mut self, env: &mut Env<'_>) {
+        if self.is_established() {
+            self.phase = Phase::Superseded { until: env.now + OVERDUE };
+        }
+    }
+
     /// Takes over what was its predecessor's.
     pub fn inherit(&mut self, env: &mut Env<'_>, children: Vec<children::Child>, tasks: task::Tasks) {
+        self.common.core.predecessor = None;
         self.common.children.inherit(env.now, children);
         self.common.tasks.inherit(tasks);
         if self.is_established() {
@@ -272,14 +299,18 @@ impl IkeSa {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let phase = match self.phase {
-            Phase::Handshake { until, .. }
-            | Phase::Superseded { until }
-            | Phase::Closing { until, .. }
-            | Phase::Lingering { until } => Some(until),
+            Phase::Handshake { until, .. } | Phase::Superseded { until } | Phase::Closing { until, .. } => {
+                Some(until)
+            }
+            // What is draining goes at its own time.
+            Phase::Lingering { until } => {
+                Some(until.min(self.common.children.deadline().unwrap_or(Instant::MAX)))
+            }
             Phase::Established => {
                 let core = &self.common.core;
                 let children = self.common.children.deadline().unwrap_or(Instant::MAX);
-                Some(core.rekey_at.min(core.liveness_at).min(children))
+                let own = core.rekey_at.min(core.expires_at).min(core.liveness_at).min(core.keepalive.at());
+                Some(own.min(children))
             }
             Phase::Closed => None,
         };
@@ -293,6 +324,10 @@ impl IkeSa {
             Phase::Handshake { until, .. } if until <= env.now => {
                 let hint = self.hint();
                 self.fail(env, format!("due to time up{hint}"), None);
+                // Nobody waits for a last answer.
+                if self.is_lingering() {
+                    self.phase = Phase::Closed;
+                }
                 return;
             }
             Phase::Lingering { until } | Phase::Closing { until, .. } if until <= env.now => {
@@ -304,7 +339,11 @@ impl IkeSa {
                 self.retire(env);
                 return;
             }
-            Phase::Lingering { .. } | Phase::Closed => return,
+            Phase::Lingering { .. } => {
+                self.common.children.handle_timeout(env, &self.common.core);
+                return;
+            }
+            Phase::Closed => return,
             Phase::Established => self.look_after(env),
             _ => {}
         }
@@ -312,7 +351,7 @@ impl IkeSa {
             Expired::Nothing => {}
             Expired::Resend => {
                 if let Some(waiting) = self.common.window.outstanding() {
-                    Core::transmit(env, self.common.core.path.flow, &waiting.packets);
+                    self.common.core.transmit_request(env, &waiting.packets);
                 }
             }
             Expired::GiveUp => {
@@ -328,8 +367,26 @@ impl IkeSa {
         }
     }
 
+    /// Its rekeys have failed for too long (RFC 7296 §2.8): another takes its place, or it ends.
+    fn expire(&mut self, env: &mut Env<'_>) {
+        let cause = "its lifetime is over";
+        if std::mem::replace(&mut self.common.core.replaced, true) {
+            self.tear_down(env, cause, true);
+            self.say_goodbye(env);
+        } else {
+            self.common.core.expires_at = env.now + env.config.handshake_lifetime;
+            env.signals.push(Signal::Reestablish(cause.to_owned()));
+        }
+    }
+
     /// Times of an established SA: its rekey, its children, and whether the peer is there.
     fn look_after(&mut self, env: &mut Env<'_>) {
+        if self.common.core.expires_at <= env.now {
+            self.expire(env);
+            if !self.is_established() {
+                return;
+            }
+        }
         let common = &mut self.common;
         for due in common.children.handle_timeout(env, &common.core) {
             match due {
@@ -337,10 +394,16 @@ impl IkeSa {
                 Due::Delete(child) => common.tasks.retire_child(child),
             }
         }
-        if common.core.rekey_at <= env.now {
+        if common.core.rekey_at <= env.now || common.window.is_worn() {
             // Asked once; if it comes to nothing, it is asked again.
             common.core.rekey_at = env.now + OVERDUE;
-            common.tasks.rekey_ike();
+            // One that is about to go is left as it is.
+            if !common.core.graceful {
+                common.tasks.rekey_ike();
+            }
+        }
+        if common.core.keepalive.at() <= env.now {
+            common.keep_alive(env);
         }
         if common.core.liveness_at <= env.now {
             let received = common.children.have_received(env, &common.core);
@@ -395,6 +458,7 @@ impl IkeSa {
         match after {
             After::GoOn => {}
             After::End(cause) => self.end(env, &cause, Some(env.now + env.config.linger)),
+            After::Lost(cause) => self.end(env, &cause, None),
             After::Retire => self.retire(env),
             After::Yield => self.phase = Phase::Superseded { until: env.now + OVERDUE },
             After::Gone => self.depart(env, Phase::Lingering { until: env.now + env.config.linger }),
@@ -432,8 +496,14 @@ impl IkeSa {
     /// The handshake is over without an SA. A responder goes on repeating its answer.
     fn fail(&mut self, env: &mut Env<'_>, cause: String, wanted: Option<Wanted>) {
         let state = self.take_handshake(|_| true);
+        // Anybody can begin a handshake and leave it: that is not worth a warning.
+        let left = matches!(state, Some((Handshake::AuthAwaited(_), _)));
+        let what = match left {
+            true => What::Note(format!("the peer's handshake is given up: {cause}")),
+            false => What::HandshakeFailed { cause: cause.clone() },
+        };
         let wanted = wanted.or_else(|| state.and_then(|(state, _)| state.into_wanted(env, &self.common)));
-        self.common.core.say(env, What::HandshakeFailed { cause: cause.clone() });
+        self.common.core.say(env, what);
         for wanted in wanted.into_iter().chain(self.common.abandon_tasks(env)) {
             env.signals.push(Signal::ChildFailed(wanted, cause.clone()));
         }
@@ -446,6 +516,10 @@ impl IkeSa {
 
     /// The SA ends without a DELETE of ours; with `linger`, its last answer is repeated until then.
     fn end(&mut self, env: &mut Env<'_>, cause: &str, linger: Option<Instant>) {
+        if linger.is_none() {
+            // What is lost carries nothing, and there is nobody to wait for.
+            self.common.core.graceful = false;
+        }
         // Without a DELETE from either end, nobody wanted this end.
         self.tear_down(env, cause, linger.is_none());
         self.phase = match linger {
@@ -457,6 +531,11 @@ impl IkeSa {
     /// The SA ends by a DELETE of ours, sent when our request under way is answered.
     fn close(&mut self, env: &mut Env<'_>, cause: &str) {
         self.tear_down(env, cause, false);
+        self.say_goodbye(env);
+    }
+
+    /// Sends the DELETE of what is torn down.
+    fn say_goodbye(&mut self, env: &mut Env<'_>) {
         let asked = !self.common.window.is_busy();
         if asked {
             delete::request_sa(env, &mut self.common);

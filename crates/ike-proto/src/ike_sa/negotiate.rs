@@ -31,6 +31,8 @@ const HARD_PACKETS: u64 = (1 << 32) - (1 << 20);
 pub struct Plan {
     /// What is wanted.
     pub wanted: Wanted,
+    /// What the child must carry at least: what the one carried in whose place it is made (RFC 7296 §2.9.2).
+    pub at_least: Option<Selector>,
     spi_in: ChildSpi,
     offers: Vec<Offer>,
 }
@@ -46,8 +48,9 @@ impl Plan {
         wanted: Wanted,
         offers: Vec<Offer>,
     ) -> Result<Self, Box<(Wanted, Error)>> {
+        let wanted = Wanted { selector: wanted.between(core.path.ends()), ..wanted };
         match reserve(env, core, &wanted.template) {
-            Ok(spi_in) => Ok(Self { wanted, spi_in, offers }),
+            Ok(spi_in) => Ok(Self { wanted, at_least: None, spi_in, offers }),
             Err(error) => Err(Box::new((wanted, error))),
         }
     }
@@ -57,7 +60,6 @@ impl Plan {
     pub fn payloads(&self) -> Vec<Payload> {
         let (local, remote) = self.wanted.selector.ts();
         let sa = proposal::to_payload(&self.offers, ProtocolId::ESP, &self.spi_in.0.to_be_bytes());
-        let ts = |selector| Ts { selectors: vec![TrafficSelector::Ip(selector)] };
         let mut payloads = vec![Payload::Sa(sa), Payload::TsI(ts(local)), Payload::TsR(ts(remote))];
         if self.wanted.template.mode == Mode::Transport {
             payloads.push(transport_mode());
@@ -114,7 +116,10 @@ impl Plan {
             .wanted
             .selector
             .narrow(&local, &remote)
-            .ok_or_else(|| refusal("the peer's traffic selectors do not meet the policy"))?;
+            .filter(|found| self.at_least.is_none_or(|old| found.covers(&old)))
+            .ok_or_else(|| {
+                refusal("the peer's traffic selectors do not meet the policy, or what is rekeyed")
+            })?;
         authorize(env, core)?;
         let keys = keyed.keys(env, core, &choice.suite)?;
         let halves = Halves {
@@ -153,7 +158,6 @@ pub struct Accepted {
     policy: Policy,
     selector: Selector,
     choice: Choice<EspSuite>,
-    reply_ts: (Ts, Ts),
 }
 
 impl Accepted {
@@ -187,11 +191,13 @@ impl Accepted {
             suite: self.choice.suite,
         };
         let child = halves.install(env, core, keys, Side::Responder, install)?;
+        // Behind a NAT these are the addresses as they are seen here (RFC 7296 §2.23.1).
+        let (local, remote) = self.selector.ts();
         let answer = Proposal { spi: spi_in.0.to_be_bytes().to_vec(), ..self.choice.answer };
         let mut payloads = vec![
             Payload::Sa(Sa { proposals: vec![answer] }),
-            Payload::TsI(self.reply_ts.0),
-            Payload::TsR(self.reply_ts.1),
+            Payload::TsI(ts(remote)),
+            Payload::TsR(ts(local)),
         ];
         if child.mode == Mode::Transport {
             payloads.push(transport_mode());
@@ -204,7 +210,13 @@ impl Accepted {
 ///
 /// # Errors
 /// TS_UNACCEPTABLE, NO_PROPOSAL_CHOSEN or INVALID_SYNTAX.
-pub fn judge(env: &Env<'_>, core: &Core, parts: &Parts, offers: &[Offer]) -> Result<Accepted, Error> {
+pub fn judge(
+    env: &Env<'_>,
+    core: &Core,
+    parts: &Parts,
+    offers: &[Offer],
+    replaces: Option<Selector>,
+) -> Result<Accepted, Error> {
     let mode = match parts.has(NotifyType::USE_TRANSPORT_MODE) {
         true => Mode::Transport,
         false => Mode::Tunnel,
@@ -213,27 +225,38 @@ pub fn judge(env: &Env<'_>, core: &Core, parts: &Parts, offers: &[Offer]) -> Res
     let substitute = mode == Mode::Transport;
     let local = as_seen(ours, substitute && core.path.nat.local, core.path.local());
     let remote = as_seen(theirs, substitute && core.path.nat.remote, core.path.remote());
-    let (policy, selector) = env
-        .policies
-        .between(core.path.local(), core.path.remote())
-        .filter(|policy| policy.template.mode == mode)
-        .find_map(|policy| Some((policy.clone(), policy.selector.narrow(&local, &remote)?)))
-        .ok_or_else(|| {
-            let (ts_r, ts_i) = (shown(&local), shown(&remote));
-            refusal(format!("no {mode:?} policy covers {ts_r} <=> {ts_i}"))
-        })?;
+    let (policy, selector) = meet(env, core, mode, (&local, &remote), replaces).ok_or_else(|| {
+        let (ts_r, ts_i) = (shown(&local), shown(&remote));
+        refusal(format!("no {mode:?} policy covers {ts_r} <=> {ts_i}"))
+    })?;
     authorize(env, core)?;
     refuse_anothers(env, core, theirs)?;
     let sent = parts.optional_ke()?.map(|ke| ke.method);
     let choice = proposal::choose_esp(offers, parts.sa()?, sent).ok_or_else(|| {
         Error::incompatible(NotifyType::NO_PROPOSAL_CHOSEN, "none of the peer's ESP proposals is acceptable")
     })?;
-    let (local_reply, remote_reply) = selector.ts();
-    let reply_ts = (
-        as_asked(theirs, remote_reply, &remote, theirs != &remote),
-        as_asked(ours, local_reply, &local, ours != &local),
-    );
-    Ok(Accepted { policy, selector, choice, reply_ts })
+    Ok(Accepted { policy, selector, choice })
+}
+
+/// The policy that serves what the peer asks for, and what of it: the first that grants the whole wish, else the first that
+/// grants a part (RFC 7296 §2.9). What is rekeyed is not narrowed below what it was (§2.9.2).
+fn meet(
+    env: &Env<'_>,
+    core: &Core,
+    mode: Mode,
+    (local, remote): (&Ts, &Ts),
+    replaces: Option<Selector>,
+) -> Option<(Policy, Selector)> {
+    let wish = core.path.everything().narrow(local, remote);
+    let granted: Vec<(&Policy, Selector)> = env
+        .policies
+        .between(core.path.local(), core.path.remote())
+        .filter(|policy| policy.template.mode == mode)
+        .filter_map(|policy| Some((policy, policy.between(core.path.ends()).narrow(local, remote)?)))
+        .filter(|(_, selector)| replaces.is_none_or(|old| selector.covers(&old)))
+        .collect();
+    let whole = granted.iter().find(|(_, selector)| wish.is_some_and(|wish| selector.covers(&wish)));
+    whole.or_else(|| granted.first()).map(|(policy, selector)| ((*policy).clone(), *selector))
 }
 
 /// A peer may key only what its credential is listed for (RFC 4301 §4.4.3): TS_UNACCEPTABLE otherwise.
@@ -261,6 +284,10 @@ fn refuse_anothers(env: &Env<'_>, core: &Core, theirs: &Ts) -> Result<(), Error>
 
 fn refusal(what: impl Into<String>) -> Error {
     Error::incompatible(NotifyType::TS_UNACCEPTABLE, what)
+}
+
+fn ts(selector: IpSelector) -> Ts {
+    Ts { selectors: vec![TrafficSelector::Ip(selector)] }
 }
 
 fn transport_mode() -> Payload {
@@ -302,17 +329,6 @@ fn as_seen(ts: &Ts, substitute: bool, seen: IpAddr) -> Ts {
 
 fn is_single(ip: &IpSelector) -> bool {
     ip.start == ip.end
-}
-
-/// The answer's selector, an address that was substituted put back as the peer wrote it (RFC 7296 §2.23.1).
-fn as_asked(asked: &Ts, narrowed: IpSelector, seen: &Ts, substituted: bool) -> Ts {
-    let original = ip_selectors(asked)
-        .zip(ip_selectors(seen))
-        .find(|(_, seen)| {
-            substituted && is_single(&narrowed) && seen.start == narrowed.start && is_single(seen)
-        })
-        .map(|(asked, _)| IpSelector { start: asked.start, end: asked.end, ..narrowed });
-    Ts { selectors: vec![TrafficSelector::Ip(original.unwrap_or(narrowed))] }
 }
 
 /// How much of a child goes into the kernel at once.
@@ -399,6 +415,7 @@ impl Halves<'_> {
             encap: encap.is_some(),
             since: env.now,
             rekey_at,
+            refusals: 0,
             stage,
             deleting: false,
             seen: 0,
@@ -421,18 +438,15 @@ fn lifetimes(lifetime: Duration, esn: bool) -> Lifetimes {
 mod tests {
     use super::*;
 
-    fn ts(address: &str) -> Ts {
-        Ts { selectors: vec![TrafficSelector::Ip(IpSelector::host(address.parse().unwrap()))] }
+    fn host(address: &str) -> Ts {
+        ts(IpSelector::host(address.parse().unwrap()))
     }
 
     #[test]
-    fn substitution_touches_single_addresses_only_and_is_undone_in_the_answer() {
-        let asked = ts("10.0.0.1");
+    fn substitution_touches_single_addresses_only() {
+        let asked = host("10.0.0.1");
         let seen = as_seen(&asked, true, "198.51.100.1".parse().unwrap());
-        assert_eq!(seen, ts("198.51.100.1"));
-        let narrowed = IpSelector::host("198.51.100.1".parse().unwrap());
-        assert_eq!(as_asked(&asked, narrowed, &seen, true), asked);
-        assert_eq!(as_asked(&asked, narrowed, &seen, false), seen);
+        assert_eq!(seen, host("198.51.100.1"));
         let range = Ts {
             selectors: vec![TrafficSelector::Ip(IpSelector::all_between(
                 "10.0.0.0".parse().unwrap(),

@@ -8,6 +8,7 @@ use crate::message::parts::Parts;
 use crate::output::Flow;
 use crate::policy::peer::UdpEncap;
 use crate::policy::sad::Encap;
+use crate::policy::selector::{Net, Selector, Side};
 use crate::rng::Rng;
 use crate::wire::registry::NotifyType;
 use crate::wire::{Notify, Payload};
@@ -51,6 +52,27 @@ impl Path {
         self.flow.remote.ip()
     }
 
+    /// Both addresses, ours first.
+    #[must_use]
+    pub const fn ends(&self) -> (IpAddr, IpAddr) {
+        (self.local(), self.remote())
+    }
+
+    /// All traffic between the two ends.
+    #[must_use]
+    pub fn everything(&self) -> Selector {
+        let side = |address| Side { net: Net::host(address), port: None };
+        Selector { local: side(self.local()), remote: side(self.remote()), protocol: 0 }
+    }
+
+    /// Whether the peer's end may move to where `flow` goes: only its port, and only if a NAT is in front of it and none of us.
+    #[must_use]
+    pub fn may_follow(&self, flow: Flow) -> bool {
+        let same =
+            (flow.local, flow.remote.ip(), flow.natt) == (self.flow.local, self.remote(), self.flow.natt);
+        same && flow.remote != self.flow.remote && self.nat.remote && !self.nat.local
+    }
+
     /// Takes over what NAT detection found; `None`: the peer does not take part in it.
     pub fn decide(&mut self, found: Option<Nat>, encap: UdpEncap) {
         self.nat = found.unwrap_or_default();
@@ -78,6 +100,12 @@ impl Path {
     }
 }
 
+/// A source hash that fits nothing.
+#[must_use]
+pub fn forced_hash(rng: &mut Rng) -> Vec<u8> {
+    rng.octets(20)
+}
+
 /// `SHA1(SPIi | SPIr | IP address | port)` (RFC 7296 §2.23).
 fn hash(provider: &dyn Provider, spis: (IkeSpi, IkeSpi), address: SocketAddr) -> Vec<u8> {
     let (spi_i, spi_r) = (spis.0.0.to_be_bytes(), spis.1.0.to_be_bytes());
@@ -91,18 +119,18 @@ fn hash(provider: &dyn Provider, spis: (IkeSpi, IkeSpi), address: SocketAddr) ->
 
 /// The two NAT detection notifies of a message sent on `flow`; none if encapsulation is off.
 ///
-/// Forced encapsulation is a source hash that fits nothing: the peer then sees a NAT in front of us.
+/// Forced encapsulation is a source hash that fits nothing, `forced`: the peer then sees a NAT in front of us.
 #[must_use]
 pub fn nat_detection(
     provider: &dyn Provider,
-    rng: &mut Rng,
+    forced: &[u8],
     spis: (IkeSpi, IkeSpi),
     flow: &Flow,
     encap: UdpEncap,
 ) -> Vec<Payload> {
     let source = match encap {
         UdpEncap::Off => return Vec::new(),
-        UdpEncap::Force => rng.octets(20),
+        UdpEncap::Force => forced.to_vec(),
         UdpEncap::Auto => hash(provider, spis, flow.local),
     };
     let destination = hash(provider, spis, flow.remote);

@@ -1,7 +1,9 @@
 //! Messages that come for an IKE SA: in clear or sealed, whole or in fragments, awaited or not; then to the phase they are for.
 
+use std::net::SocketAddr;
+
 use super::core::Core;
-use super::env::Env;
+use super::env::{Env, Signal};
 use super::handshake::init::Received;
 use super::handshake::{Handshake, Step};
 use super::task::{self, delete};
@@ -36,6 +38,13 @@ impl IkeSa {
             self.handle_hint(env, received.parts);
             return;
         }
+        if matches!(self.phase, Phase::Closing { .. } | Phase::Superseded { .. }) {
+            // This one goes in any case; its successor may be lost too.
+            if received.parts.has(NotifyType::INVALID_IKE_SPI) {
+                env.signals.push(Signal::Hint);
+            }
+            return;
+        }
         let awaited = header.flags.is_response()
             && !header.flags.is_initiator()
             && header.exchange == ExchangeType::IKE_SA_INIT
@@ -58,12 +67,21 @@ impl IkeSa {
     /// Nobody has authenticated a message in clear: it is a hint that the peer has lost the SA, and a proof only with the
     /// token that the peer gave us under protection (RFC 6290 §4.5).
     fn handle_hint(&mut self, env: &mut Env<'_>, parts: &Parts) {
-        let told = parts.notify(NotifyType::QUICK_CRASH_DETECTION).map(|notify| notify.data.as_slice());
+        // RFC 6290 §4.5: there may be several tokens.
+        let told = parts.notifies().filter(|notify| notify.notify_type == NotifyType::QUICK_CRASH_DETECTION);
+        let kept = self.common.core.peer_token.as_ref();
         let proved =
-            told.zip(self.common.core.peer_token.as_deref()).is_some_and(|(told, kept)| same(told, kept));
+            kept.is_some_and(|kept| told.fold(false, |found, told| found | same(&told.data, kept.expose())));
         if proved {
             self.end(env, "the peer has lost it (quick crash detection)", None);
-        } else if parts.has(NotifyType::INVALID_IKE_SPI) && self.hinted_at + HINTS <= env.now {
+        } else if parts.has(NotifyType::INVALID_IKE_SPI) {
+            self.follow_hint(env);
+        }
+    }
+
+    /// Something that nobody authenticated says that the peer may have lost the SA: it is asked, and not too often.
+    pub fn follow_hint(&mut self, env: &mut Env<'_>) {
+        if self.is_established() && self.hinted_at + HINTS <= env.now {
             self.hinted_at = env.now;
             self.check_liveness(env);
         }
@@ -88,6 +106,7 @@ impl IkeSa {
         }
         let Some((first, text)) = self.complete(sealed, text) else { return };
         if self.is_established() {
+            self.common.core.hinted = None;
             self.common.core.heard(env);
             self.follow_port(env, flow);
         }
@@ -103,15 +122,28 @@ impl IkeSa {
     /// verified message only, and not when it is we who are behind a NAT (RFC 7296 §2.23).
     fn follow_port(&mut self, env: &mut Env<'_>, flow: Flow) {
         let path = &mut self.common.core.path;
-        let same_hosts =
-            (flow.local, flow.remote.ip(), flow.natt) == (path.flow.local, path.remote(), path.flow.natt);
-        if !same_hosts || flow.remote == path.flow.remote || path.nat.local || !path.nat.remote {
+        if !path.may_follow(flow) {
             return;
         }
         path.flow = flow;
         let core = &self.common.core;
         core.say(env, What::Note(format!("the peer's port is {} now", flow.remote.port())));
         self.common.children.follow_port(env, core);
+    }
+
+    /// The kernel saw verified ESP of the peer come from another port. Nothing moves by that alone: our question, or what waits
+    /// for an answer, goes there too, and the answer moves IKE and ESP.
+    pub fn follow_mapping(&mut self, env: &mut Env<'_>, remote: SocketAddr) {
+        let common = &mut self.common;
+        let flow = Flow { remote, ..common.core.path.flow };
+        if !matches!(self.phase, Phase::Established) || !common.core.path.may_follow(flow) {
+            return;
+        }
+        common.core.hinted = Some(flow);
+        match common.window.outstanding() {
+            Some(waiting) => Core::transmit(env, flow, &waiting.packets),
+            None => self.check_liveness(env),
+        }
     }
 
     /// Whether a verified message is the one that is awaited; a repeated request gets its answer again.
@@ -137,13 +169,11 @@ impl IkeSa {
     fn complete(&mut self, sealed: &Sealed, text: &[u8]) -> Option<(PayloadType, Vec<u8>)> {
         match sealed.kind {
             SealedKind::Whole => Some((sealed.first, text.to_vec())),
-            SealedKind::Fragment { number, total } if self.common.core.fragmentation => fragment::add(
-                &mut self.common.reassembly,
-                &sealed.header,
-                (number, total),
-                sealed.first,
-                text,
-            ),
+            SealedKind::Fragment { number, total } if self.common.core.fragmentation => {
+                let [requests, responses] = &mut self.common.reassembly;
+                let slot = if sealed.header.flags.is_response() { responses } else { requests };
+                fragment::add(slot, &sealed.header, (number, total), sealed.first, text)
+            }
             SealedKind::Fragment { .. } => None,
         }
     }

@@ -12,6 +12,12 @@ use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::wire::registry::ExchangeType;
 
+/// A request is not sent again for new reason sooner than this.
+const HURRY: Duration = Duration::from_secs(1);
+
+/// Message ids after which the IKE SA is rekeyed.
+const WORN: u32 = 1 << 31;
+
 /// How a request that came in stands to the window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Inbound<'a> {
@@ -36,6 +42,7 @@ pub struct Outstanding {
     pub packets: Vec<Vec<u8>>,
     /// When it was sent first.
     pub first_sent: Instant,
+    sent_at: Instant,
     tries: u32,
     interval: Duration,
     due: Instant,
@@ -70,10 +77,27 @@ pub struct Window {
 }
 
 impl Window {
+    /// Whether so many ids are used that new keys are due long before they run out (RFC 7296 §2.2).
+    #[must_use]
+    pub const fn is_worn(&self) -> bool {
+        self.next > WORN || self.expected > WORN
+    }
+
     /// The id our next request will have.
     #[must_use]
     pub const fn next_id(&self) -> u32 {
         self.next
+    }
+
+    /// The smoothed round trip, once one was measured.
+    #[must_use]
+    pub const fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    /// Takes over what a predecessor has measured.
+    pub const fn learn(&mut self, predecessor: &Self) {
+        self.round_trip = predecessor.round_trip;
     }
 
     /// Whether a request of ours waits.
@@ -103,6 +127,7 @@ impl Window {
             exchange,
             packets,
             first_sent: now,
+            sent_at: now,
             tries: 1,
             interval,
             due: now + rng.jitter_down(interval, 20),
@@ -115,6 +140,15 @@ impl Window {
     fn first_interval(&self, settings: &Retransmission) -> Duration {
         let (least, most) = (settings.initial / 2, settings.initial * 8);
         self.round_trip.map_or(settings.initial, |measured| (measured * 4).clamp(least, most))
+    }
+
+    /// There is new reason to think that the peer can be reached: the outstanding request is due now, and its intervals begin
+    /// anew. It is not hurried more than once a second.
+    pub fn hurry(&mut self, now: Instant, settings: &Retransmission) {
+        let interval = self.first_interval(settings);
+        if let Some(waiting) = self.outstanding.as_mut().filter(|waiting| waiting.sent_at + HURRY <= now) {
+            (waiting.due, waiting.interval, waiting.tries) = (now, interval, 1);
+        }
     }
 
     /// The outstanding request is given up at `until`, however often it was sent.
@@ -140,7 +174,7 @@ impl Window {
     /// The outstanding request is answered.
     pub fn acknowledge(&mut self, now: Instant) {
         if let Some(answered) = self.outstanding.take()
-            && answered.tries == 1
+            && answered.first_sent == answered.sent_at
         {
             let sample = now - answered.first_sent;
             self.round_trip = Some(self.round_trip.map_or(sample, |before| before * 7 / 8 + sample / 8));
@@ -151,7 +185,9 @@ impl Window {
     #[must_use]
     pub fn classify(&self, id: u32) -> Inbound<'_> {
         if id == self.expected {
-            return Inbound::New;
+            // RFC 7296 §2.3: while one is in work, the next one is beyond the window. The last id of all is never reached.
+            let beyond = matches!(self.last, Some(Last::Working)) || id == u32::MAX;
+            return if beyond { Inbound::Outside } else { Inbound::New };
         }
         match &self.last {
             Some(last) if id.checked_add(1) == Some(self.expected) => match last {
@@ -202,6 +238,7 @@ impl Window {
             return Expired::GiveUp;
         }
         waiting.tries += 1;
+        waiting.sent_at = now;
         waiting.interval = (waiting.interval * settings.growth_percent / 100).min(settings.longest);
         waiting.due = now + rng.jitter_down(waiting.interval, 20);
         Expired::Resend
@@ -224,6 +261,7 @@ mod tests {
         assert_eq!(window.classify(1), Inbound::Outside);
         window.begin();
         assert_eq!(window.classify(0), Inbound::InProgress);
+        assert_eq!(window.classify(1), Inbound::Outside);
         window.answered(answer());
         assert_eq!(window.classify(0), Inbound::Answered(&answer()));
         assert_eq!(window.classify(1), Inbound::New);
@@ -252,6 +290,25 @@ mod tests {
         assert_eq!(gaps.len(), 9);
         assert!(gaps[0] <= settings.initial && gaps[3] > gaps[0] && gaps[8] <= settings.longest, "{gaps:?}");
         assert_eq!(window.handle_timeout(Instant::ZERO, &settings, &mut rng), Expired::Nothing);
+    }
+
+    #[test]
+    fn a_hurried_request_is_due_at_once_and_begins_anew() {
+        let (settings, mut rng) = (Retransmission::default(), Rng::new(&Seed::from_u64(1)));
+        let mut window = Window::default();
+        window.sent(Instant::ZERO, ExchangeType::IKE_SA_INIT, answer(), &settings, &mut rng);
+        let first = window.deadline().unwrap();
+        window.hurry(Instant::ZERO + HURRY / 2, &settings);
+        assert_eq!(window.deadline(), Some(first), "it was sent just now");
+        let mut now = Instant::ZERO;
+        for _ in 0..5 {
+            now = window.deadline().unwrap();
+            assert_eq!(window.handle_timeout(now, &settings, &mut rng), Expired::Resend);
+        }
+        window.hurry(now + HURRY, &settings);
+        assert_eq!(window.deadline(), Some(now + HURRY));
+        assert_eq!(window.handle_timeout(now + HURRY, &settings, &mut rng), Expired::Resend);
+        assert!(window.deadline().unwrap() <= now + HURRY + settings.initial * 2);
     }
 
     #[test]

@@ -66,6 +66,12 @@ impl Parts {
         self.0.iter().any(|payload| matches!(payload, Payload::Sa(_)))
     }
 
+    /// Whether there is an AUTH payload.
+    #[must_use]
+    pub fn has_auth(&self) -> bool {
+        self.0.iter().any(|payload| matches!(payload, Payload::Auth(_)))
+    }
+
     /// All notifies.
     pub fn notifies(&self) -> impl Iterator<Item = &Notify> {
         self.0.iter().filter_map(|payload| match payload {

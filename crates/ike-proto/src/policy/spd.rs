@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::ids::{PolicyIndex, Reqid};
 use crate::policy::sad::Mode;
-use crate::policy::selector::Selector;
+use crate::policy::selector::{Net, Selector};
 
 /// An outbound policy that asks for ESP (the engine needs no others).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +33,18 @@ pub struct Template {
     pub optional: bool,
 }
 
+impl Template {
+    /// What of `selector` an SA between these two ends carries.
+    #[must_use]
+    pub fn limit(&self, mut selector: Selector, (local, remote): (IpAddr, IpAddr)) -> Selector {
+        if self.mode == Mode::Transport {
+            selector.local.net = Net::host(local);
+            selector.remote.net = Net::host(remote);
+        }
+        selector
+    }
+}
+
 impl Policy {
     /// The two addresses between which its SA runs, where the policy alone tells them.
     #[must_use]
@@ -42,6 +54,13 @@ impl Policy {
         }
         let (local, remote) = (self.selector.local.net, self.selector.remote.net);
         (local.is_host() && remote.is_host()).then_some((local.address, remote.address))
+    }
+
+    /// What of it an SA between these two ends carries: in transport mode only their own packets (RFC 7296 §2.23.1), however wide
+    /// the policy is.
+    #[must_use]
+    pub fn between(&self, ends: (IpAddr, IpAddr)) -> Selector {
+        self.template.limit(self.selector, ends)
     }
 
     /// Whether an SA between `local` and `remote` can serve it.
@@ -120,7 +139,7 @@ impl PolicySet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::selector::{Net, Side};
+    use crate::policy::selector::Side;
 
     fn policy(index: u32, priority: u32, local: &str, remote: &str, prefix: u8) -> Policy {
         let side = |text: &str| Side { net: Net::new(text.parse().unwrap(), prefix), port: None };

@@ -68,9 +68,20 @@ impl AuthSent {
             Some(Ok(plan)) => Some(plan),
             Some(Err(refused)) => {
                 let (wanted, error) = *refused;
-                return Step::Failed(error, Some(wanted));
+                if !core.takes_childless {
+                    return Step::Failed(error, Some(wanted));
+                }
+                // RFC 6023: the IKE SA is made without it, and the child is tried again on it.
+                child_failed(env, common, Some(wanted), &error.to_string());
+                None
             }
         };
+        if plan.is_none() && !common.core.takes_childless {
+            return Step::Failed(
+                Error::incompatible(NotifyType::NO_PROPOSAL_CHOSEN, "no child is wanted"),
+                None,
+            );
+        }
         payloads.extend(plan.iter().flat_map(Plan::payloads));
         payloads.push(inventory::vendor());
         common.request(env, ExchangeType::IKE_AUTH, &payloads);
@@ -215,8 +226,7 @@ impl AuthAwaited {
                 Step::Established
             }
             Err(error) => {
-                let notify = Notify::status(error.notify(), error.data().to_vec());
-                common.respond(env, flow, ExchangeType::IKE_AUTH, &[Payload::Notify(notify)]);
+                common.respond(env, flow, ExchangeType::IKE_AUTH, &[Payload::Notify(error.told())]);
                 Step::Failed(error, None)
             }
         }
@@ -228,7 +238,12 @@ impl AuthAwaited {
         common: &mut Common,
         parts: &Parts,
     ) -> Result<Vec<Payload>, Error> {
-        let (id, auth) = (parts.id_i()?, parts.auth()?);
+        let id = parts.id_i()?;
+        if !parts.has_auth() {
+            // An initiator that wants EAP leaves AUTH out (RFC 7296 §2.16).
+            return Err(Error::authentication("the peer wants EAP, which is not done here"));
+        }
+        let auth = parts.auth()?;
         let identity = Identity::of(id);
         let prf = common.core.prf(env).ok_or_else(|| Error::authentication("no keys yet"))?;
         let keys = env.peers.keys_for(Some(&identity), common.core.path.remote());
@@ -268,7 +283,7 @@ impl AuthAwaited {
         }
         let keyed = Keyed { nonces: &self.nonces, shared: &[] };
         let offers = first_child_offers(common);
-        let made = negotiate::judge(env, &common.core, parts, &offers)
+        let made = negotiate::judge(env, &common.core, parts, &offers, None)
             .and_then(|accepted| accepted.install(env, &common.core, &keyed, Install::Both));
         match made {
             Ok((child, payloads)) => {

@@ -41,6 +41,8 @@ struct Attempt {
     /// asked for another method is not authenticated.
     sent: Vec<Sent>,
     ni: Vec<u8>,
+    /// The source hash of forced encapsulation: a form with a cookie differs in nothing else (RFC 7296 §2.6).
+    forced: Vec<u8>,
     cookie: Option<Vec<u8>>,
     cookies: u8,
     /// What an unauthenticated notify said (RFC 7296 §2.21.1: a hint, not an end).
@@ -80,7 +82,8 @@ pub struct Finishing {
 pub fn initiate(env: &mut Env<'_>, core: &Core, wanted: Option<Wanted>) -> Option<Handshake> {
     let ke = *core.peer.offers.first()?.ke.first()?;
     let ni = env.rng.octets(NONCE_LEN);
-    let attempt = Attempt { wanted, ke, sent: Vec::new(), ni, cookie: None, cookies: 0, hint: None };
+    let forced = path::forced_hash(env.rng);
+    let attempt = Attempt { wanted, ke, sent: Vec::new(), ni, forced, cookie: None, cookies: 0, hint: None };
     Some(attempt.start(env, core))
 }
 
@@ -106,7 +109,8 @@ impl Attempt {
             Payload::Nonce(Nonce(self.ni.clone())),
         ]);
         let spis = (core.spi_i, core.spi_r);
-        payloads.extend(path::nat_detection(env.provider, env.rng, spis, &core.path.flow, core.peer.encap));
+        let (flow, encap) = (&core.path.flow, core.peer.encap);
+        payloads.extend(path::nat_detection(env.provider, &self.forced, spis, flow, encap));
         if core.peer.fragmentation {
             payloads.push(fragmentation_supported());
         }
@@ -121,6 +125,11 @@ impl Attempt {
 
 fn fragmentation_supported() -> Payload {
     Payload::Notify(Notify::status(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, Vec::new()))
+}
+
+/// A responder that makes an IKE SA without a child (RFC 6023 §3).
+fn childless_supported() -> Payload {
+    Payload::Notify(Notify::status(NotifyType::CHILDLESS_IKEV2_SUPPORTED, Vec::new()))
 }
 
 /// Whether both ends put long messages in fragments (RFC 7383 §2.3).
@@ -270,6 +279,7 @@ impl Attempt {
         core.spi_r = received.header.spi_r;
         core.suite = Some(choice.suite);
         core.fragmentation = agrees_to_fragments(core, received.parts);
+        core.takes_childless = received.parts.has(NotifyType::CHILDLESS_IKEV2_SUPPORTED);
         let found = path::detect(env.provider, received.parts, core.spis(), &received.flow);
         core.path.decide(found, core.peer.encap);
         if core.path.encap {
@@ -407,10 +417,12 @@ impl Responding {
             Payload::Nonce(Nonce(nonces.nr.clone())),
         ];
         let (spis, flow) = (core.spis(), core.path.flow);
-        payloads.extend(path::nat_detection(env.provider, env.rng, spis, &flow, core.peer.encap));
+        let forced = path::forced_hash(env.rng);
+        payloads.extend(path::nat_detection(env.provider, &forced, spis, &flow, core.peer.encap));
         if core.fragmentation {
             payloads.push(fragmentation_supported());
         }
+        payloads.push(childless_supported());
         let response = plain(&core.header(ExchangeType::IKE_SA_INIT, 0, true), &payloads);
         Core::transmit(env, flow, std::slice::from_ref(&response));
         common.window.answered(vec![response.clone()]);

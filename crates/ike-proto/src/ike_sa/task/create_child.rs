@@ -16,7 +16,7 @@ use crate::crypto::suite;
 use crate::error::Error;
 use crate::ids::{ChildId, JobId, PolicyIndex};
 use crate::ike_sa::core::Common;
-use crate::ike_sa::env::{Env, Wanted};
+use crate::ike_sa::env::{Env, Signal, Wanted};
 use crate::ike_sa::handshake::auth::child_failed;
 use crate::ike_sa::negotiate::{self, Accepted, Install, Keyed, Plan};
 use crate::ike_sa::task::{After, NONCE_LEN, collision, rekey_child, temporary_failure};
@@ -80,6 +80,8 @@ pub fn begin(
             return None;
         }
     };
+    let mut plan = plan;
+    plan.at_least = replaces.and_then(|old| common.children.get(old)).map(|old| old.selector);
     let ni = env.rng.octets(NONCE_LEN);
     let stage = Making::Requested(None);
     let creating = Creating { plan, ni, tried: Vec::new(), replaces, crossing: None, stage };
@@ -125,6 +127,8 @@ impl Creating {
 
     fn key(mut self, env: &mut Env<'_>, common: &Common, method: KeId) -> Self {
         let job = Job::KeStart { method, seed: env.rng.fork() };
+        // A new exchange has a new nonce (RFC 7296 §3.9).
+        self.ni = env.rng.octets(NONCE_LEN);
         self.tried.push(method);
         self.stage = Making::Keying(env.job(common.core.id, job), method);
         self
@@ -168,7 +172,10 @@ impl Creating {
             Some(old) => rekey_child::refused(env, common, old, wanted, error.notify()),
             // The peer has made what we wanted.
             None if crossed => {}
-            None => child_failed(env, common, Some(wanted), &error.to_string()),
+            None => {
+                child_failed(env, common, Some(wanted), &error.to_string());
+                common.note_refusal(env, error.notify());
+            }
         }
         None
     }
@@ -253,6 +260,7 @@ impl Creating {
         match made {
             Ok(child) => {
                 let id = child.id;
+                common.note_service();
                 common.children.add(env, &common.core, child);
                 if loses {
                     common.tasks.retire_child(id);
@@ -332,9 +340,19 @@ pub fn answer(
         // RFC 7296 §2.25.2: the child would be made on an SA that is about to go.
         return Err(temporary_failure());
     }
+    if !parts.has(NotifyType::REKEY_SA) && common.children.are_many(env, &common.core) {
+        return Err(Error::incompatible(NotifyType::NO_ADDITIONAL_SAS, "the IKE SA has enough children"));
+    }
+    if let Some(predecessor) = common.core.predecessor {
+        // Both ends rekeyed the IKE SA, and the peer knows already which successor stays.
+        env.signals.push(Signal::Claim(predecessor));
+        return Err(temporary_failure());
+    }
     let rekey = parts.notify(NotifyType::REKEY_SA).cloned();
+    let mut replaces = None;
     if let Some(notify) = &rekey {
         let (old, crosses) = rekey_child::judge(common, notify)?;
+        replaces = common.children.get(old).map(|child| child.selector);
         // What we have not asked for yet, we need not ask for any more.
         if crosses
             && let Some(unsent) = common.tasks.drop_unsent()
@@ -344,7 +362,7 @@ pub fn answer(
         }
     }
     let ni = parts.nonce()?.0.clone();
-    let accepted = negotiate::judge(env, &common.core, parts, &common.core.peer.child.offers)?;
+    let accepted = negotiate::judge(env, &common.core, parts, &common.core.peer.child.offers, replaces)?;
     let Some(method) = accepted.ke() else {
         finish(env, common, flow, accepted, ni, rekey.as_ref(), None)?;
         return Ok(None);
@@ -420,10 +438,8 @@ impl Answering {
                 finish(env, common, flow, accepted, ni, rekey.as_ref(), Some(own))
             }
             Ok(_) => Err(temporary_failure()),
-            // A public value outside its group is the peer's mistake, but not one to end the IKE SA for.
-            Err(fault) => {
-                Err(Error::misbehaved(NotifyType::INVALID_SYNTAX, format!("key exchange: {fault}")))
-            }
+            // RFC 6989 §2.5: a public value outside its group is fatal for the IKE SA.
+            Err(fault) => Err(Error::malformed(format!("key exchange: {fault}"))),
         };
         match made {
             Ok(()) => After::GoOn,

@@ -18,6 +18,12 @@ use crate::output::{Flow, What};
 use crate::wire::registry::{ExchangeType, NotifyType, ProtocolId};
 use crate::wire::{Delete, Payload};
 
+/// Whether a peer that says this has no SA with us any more.
+#[must_use]
+pub const fn is_fatal(notify: NotifyType) -> bool {
+    matches!(notify, NotifyType::INVALID_SYNTAX | NotifyType::AUTHENTICATION_FAILED)
+}
+
 /// Asks the peer to remove the child we received on under `spi`; our half is gone already.
 pub fn request_child(env: &mut Env<'_>, common: &mut Common, spi: ChildSpi) {
     common.request(env, ExchangeType::INFORMATIONAL, &[Payload::Delete(Delete::esp_sa(spi))]);
@@ -48,6 +54,11 @@ pub fn handle_informational(env: &mut Env<'_>, common: &mut Common, flow: Flow, 
     for notify in parts.notifies().filter(|notify| notify.notify_type.is_error()) {
         common.core.say(env, What::Trouble(format!("the peer reports {}", notify.notify_type)));
     }
+    // RFC 7296 §2.21.2, §2.21.3: an initiator that does not believe our AUTH says it so, and has no SA.
+    if let Some(fatal) = parts.notifies().find(|notify| is_fatal(notify.notify_type)) {
+        common.respond(env, flow, ExchangeType::INFORMATIONAL, &[]);
+        return After::Lost(format!("the peer reports {}", fatal.notify_type));
+    }
     if parts.has(NotifyType::QUICK_CRASH_DETECTION) {
         common.core.take_token(parts);
     }
@@ -59,6 +70,7 @@ pub fn handle_informational(env: &mut Env<'_>, common: &mut Common, flow: Flow, 
                 env.signals.push(Signal::HandOver(successor));
                 After::Gone
             }
+            None if common.outlive() => After::GoOn,
             None => After::End("deleted by the peer".to_owned()),
         };
     }
@@ -111,6 +123,10 @@ fn delete_child(env: &mut Env<'_>, common: &mut Common, spi_out: ChildSpi) -> Op
             }
             Some(spi_in)
         }
-        Verdict::AnswerEmpty | Verdict::Refuse(_) => None,
+        Verdict::AnswerEmpty | Verdict::Refuse(_) => {
+            // The peer does not receive on it any more, whatever it answers to our own DELETE (RFC 7296 §1.4.1).
+            common.children.drain(env, &common.core, id, cause);
+            None
+        }
     }
 }

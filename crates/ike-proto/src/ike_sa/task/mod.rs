@@ -12,14 +12,14 @@ use std::collections::VecDeque;
 use crate::crypto::job::JobDone;
 use crate::crypto::provider::Fault;
 use crate::error::{self, Error, Reaction, Stage};
-use crate::ids::{ChildId, ChildSpi, JobId, PolicyIndex};
+use crate::ids::{ChildId, ChildSpi, IkeSpi, JobId, PolicyIndex};
 use crate::ike_sa::core::Common;
-use crate::ike_sa::env::{Env, Wanted};
+use crate::ike_sa::env::{Env, Signal, Wanted};
 use crate::message::parts::Parts;
 use crate::output::{Flow, What};
 use crate::time::{Duration, Instant};
+use crate::wire::Payload;
 use crate::wire::registry::{ExchangeType, NotifyType, ProtocolId};
-use crate::wire::{Notify, Payload};
 
 /// Octets of our nonces: at least half of the longest prf key (RFC 7296 §2.10).
 pub const NONCE_LEN: usize = 32;
@@ -96,6 +96,8 @@ pub enum After {
     GoOn,
     /// It ends; the peer knows.
     End(String),
+    /// The peer has ended it because something is wrong with it.
+    Lost(String),
     /// It has a successor, and we delete it.
     Retire,
     /// It has a successor, and the peer deletes it.
@@ -195,6 +197,12 @@ impl Tasks {
         matches!(self.active, Some(Active::RekeyingIke(_)))
     }
 
+    /// Whether `spi` is to be ours in a successor of the IKE SA that is being made.
+    #[must_use]
+    pub fn proposes(&self, spi: IkeSpi) -> bool {
+        matches!(&self.active, Some(Active::RekeyingIke(rekeying)) if rekeying.spi() == spi)
+    }
+
     /// Whether a request of ours about a child is under way.
     #[must_use]
     const fn is_about_a_child(&self) -> bool {
@@ -277,7 +285,16 @@ impl Common {
     /// Starts what is next in the queue, if nothing of ours is under way.
     pub fn advance(&mut self, env: &mut Env<'_>) {
         while self.tasks.active.is_none() && !self.window.is_busy() {
+            // The peer's successor of the IKE SA is being made: what can wait is begun there.
+            let hold = matches!(self.tasks.inbound, Some(Answering::Ike(_)));
+            if self.tasks.queue.front().is_some_and(|todo| hold && todo.priority() > 1) {
+                return;
+            }
             let Some(todo) = self.tasks.queue.pop_front() else { return };
+            // Nearly always empty in thousands of SAs: it holds no memory then.
+            if self.tasks.queue.is_empty() {
+                self.tasks.queue = VecDeque::new();
+            }
             self.tasks.active = match todo {
                 Todo::DeleteChild(spi) => {
                     delete::request_child(env, self, spi);
@@ -305,6 +322,10 @@ impl Common {
     /// A response to our request came.
     pub fn handle_response(&mut self, env: &mut Env<'_>, parts: &Parts) -> After {
         self.window.acknowledge(env.now);
+        if let Some(fatal) = parts.error().filter(|notify| notify.notify_type == NotifyType::INVALID_SYNTAX) {
+            // RFC 7296 §2.21.3: it has deleted the SA, without an exchange of its own.
+            return After::Lost(format!("the peer answered {}", fatal.notify_type));
+        }
         let mut after = After::GoOn;
         self.tasks.active = match self.tasks.active.take() {
             Some(Active::Creating(creating)) => {
@@ -325,10 +346,7 @@ impl Common {
             }
             Some(Active::DeletingChild) | None => None,
         };
-        if after == After::GoOn {
-            self.advance(env);
-        }
-        after
+        self.go_on(env, after)
     }
 
     /// A request of the peer came; it is answered now, or when its job is done.
@@ -365,8 +383,7 @@ impl Common {
 
     /// Answers a request with the error it deserves.
     pub fn refuse(&mut self, env: &mut Env<'_>, flow: Flow, exchange: ExchangeType, error: &Error) -> After {
-        let notify = Notify::status(error.notify(), error.data().to_vec());
-        self.respond(env, flow, exchange, &[Payload::Notify(notify)]);
+        self.respond(env, flow, exchange, &[Payload::Notify(error.told())]);
         self.core.say(env, What::Note(format!("{exchange} refused: {error}")));
         match error::reaction(error, Stage::Request) {
             Reaction::NotifyAndClose => After::End(error.to_string()),
@@ -377,8 +394,14 @@ impl Common {
     /// Goes on with a job's result.
     pub fn handle_task_job(&mut self, env: &mut Env<'_>, job: JobId, done: Result<JobDone, Fault>) -> After {
         match self.tasks.inbound.take_if(|answering| answering.job() == job) {
-            Some(Answering::Child(answering)) => return answering.handle_job(env, self, done),
-            Some(Answering::Ike(answering)) => return answering.handle_job(env, self, done),
+            Some(Answering::Child(answering)) => {
+                let after = answering.handle_job(env, self, done);
+                return self.go_on(env, after);
+            }
+            Some(Answering::Ike(answering)) => {
+                let after = answering.handle_job(env, self, done);
+                return self.go_on(env, after);
+            }
             None => {}
         }
         let mut after = After::GoOn;
@@ -393,6 +416,11 @@ impl Common {
             }
             other => other,
         };
+        self.go_on(env, after)
+    }
+
+    /// Begins what is next, unless the SA is at its end.
+    fn go_on(&mut self, env: &mut Env<'_>, after: After) -> After {
         if after == After::GoOn {
             self.advance(env);
         }
@@ -414,6 +442,11 @@ impl Common {
         wanted
     }
 
+    /// The peer deletes the IKE SA whose successor we are about to have, because it has it already. Tells whether that is so.
+    pub fn outlive(&mut self) -> bool {
+        self.tasks.rekeying_ike().is_some_and(|rekeying| rekeying.outlive())
+    }
+
     /// The IKE SA that our rekey crossed with, if the peer made one.
     #[must_use]
     pub fn crossing_ike(&mut self) -> Option<crate::ids::SaId> {
@@ -427,13 +460,40 @@ pub fn temporary_failure() -> Error {
     Error::incompatible(NotifyType::TEMPORARY_FAILURE, "not now")
 }
 
-/// Pause before a rekey that could not be done now is tried again.
-const LATER: Duration = Duration::from_secs(4);
-/// Pause before a rekey that the peer does not want is tried again.
+/// Shortest and longest first pause before a rekey that could not be done now is tried again; between them, four round trips.
+const SOON: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(4)];
+/// Pause before a rekey that the peer does not want is tried again, and the longest of all.
 const MUCH_LATER: Duration = Duration::from_secs(60);
+/// A peer that puts everything off for so long has a fault: the IKE SA is made anew (RFC 7296 §2.25).
+const TOO_LONG: Duration = Duration::from_secs(180);
 
-/// When a rekey that was refused with `notify` is tried again.
-fn try_again(env: &mut Env<'_>, notify: NotifyType) -> Instant {
-    let pause = if notify == NotifyType::TEMPORARY_FAILURE { LATER } else { MUCH_LATER };
-    env.now + env.rng.jitter_down(pause, 50)
+impl Common {
+    /// When what was refused with `notify`, `refusals` times in a row before, is tried again.
+    fn try_again(&self, env: &mut Env<'_>, refusals: u8, notify: NotifyType) -> Instant {
+        let pause = if notify == NotifyType::TEMPORARY_FAILURE {
+            let [least, most] = SOON;
+            let first =
+                self.window.round_trip().map_or(least * 2, |measured| measured * 4).clamp(least, most);
+            first.saturating_mul(1 << refusals.min(8)).min(MUCH_LATER)
+        } else {
+            MUCH_LATER
+        };
+        env.now + env.rng.jitter_down(pause, 50)
+    }
+
+    /// The peer refuses an exchange about SAs: if it will never serve one, or has not for long, another IKE SA is needed.
+    fn note_refusal(&mut self, env: &mut Env<'_>, notify: NotifyType) {
+        let put_off = notify == NotifyType::TEMPORARY_FAILURE;
+        let endless = put_off && *self.core.put_off_since.get_or_insert(env.now) + TOO_LONG <= env.now;
+        if (endless || notify == NotifyType::NO_ADDITIONAL_SAS) && !self.core.replaced {
+            self.core.replaced = true;
+            env.signals.push(Signal::Reestablish(format!("the peer answers {notify}")));
+        }
+    }
+
+    /// The peer has served an exchange about SAs.
+    const fn note_service(&mut self) {
+        self.core.put_off_since = None;
+        self.core.refusals = 0;
+    }
 }

@@ -18,7 +18,6 @@ use crate::ike_sa::core::Common;
 use crate::ike_sa::env::{Env, Wanted};
 use crate::ike_sa::task::collision::{self, Ours, Theirs, Verdict};
 use crate::ike_sa::task::create_child::{self, Creating};
-use crate::ike_sa::task::try_again;
 use crate::output::What;
 use crate::wire::Notify;
 use crate::wire::registry::NotifyType;
@@ -27,7 +26,7 @@ use crate::wire::registry::NotifyType;
 pub fn start(env: &mut Env<'_>, common: &mut Common, old: ChildId) -> Option<Creating> {
     if common.children.get(old).is_some_and(|child| matches!(child.stage, Stage::Half { .. })) {
         // The peer may not have it yet and would say so.
-        let again = try_again(env, NotifyType::TEMPORARY_FAILURE);
+        let again = common.try_again(env, 0, NotifyType::TEMPORARY_FAILURE);
         common.children.put_off(env.now, old, again);
         return None;
     }
@@ -60,9 +59,12 @@ pub fn judge(common: &Common, notify: &Notify) -> Result<(ChildId, bool), Error>
         (Verdict::Serve, Some(child)) => Ok((child.id, false)),
         (Verdict::ServeAndCompare, Some(child)) => Ok((child.id, true)),
         (Verdict::Refuse(notify), _) => {
-            Err(Error::incompatible(notify, format!("the child to be rekeyed is {ours:?}")))
+            let named = spi.filter(|_| notify == NotifyType::CHILD_SA_NOT_FOUND);
+            Err(Error::incompatible(notify, format!("the child to be rekeyed is {ours:?}")).about(named))
         }
-        (_, _) => Err(Error::incompatible(NotifyType::CHILD_SA_NOT_FOUND, "there is no such child")),
+        (_, _) => {
+            Err(Error::incompatible(NotifyType::CHILD_SA_NOT_FOUND, "there is no such child").about(spi))
+        }
     }
 }
 
@@ -79,7 +81,9 @@ pub fn refused(env: &mut Env<'_>, common: &mut Common, old: ChildId, wanted: Wan
         common.tasks.create_child(wanted);
         return;
     }
-    let again = try_again(env, notify);
+    let refusals = common.children.get(old).map(|child| child.refusals).unwrap_or_default();
+    let again = common.try_again(env, refusals, notify);
     common.children.put_off(env.now, old, again);
+    common.note_refusal(env, notify);
     common.core.say(env, What::Note(format!("the rekey of a child is put off: {notify}")));
 }

@@ -20,11 +20,11 @@ use crate::crypto::suite::{self, IkeSuite};
 use crate::error::Error;
 use crate::ids::{IkeSpi, JobId, Role, SaId};
 use crate::ike_sa::IkeSa;
-use crate::ike_sa::core::{Common, Core};
+use crate::ike_sa::core::{Common, Core, told_token};
 use crate::ike_sa::env::{Env, Signal};
 use crate::ike_sa::handshake::auth::crash_token;
 use crate::ike_sa::task::collision::{self, Ours, Theirs, Verdict};
-use crate::ike_sa::task::{After, NONCE_LEN, temporary_failure, try_again};
+use crate::ike_sa::task::{After, NONCE_LEN, temporary_failure};
 use crate::message::parts::Parts;
 use crate::output::{Flow, What};
 use crate::policy::proposal::{self, Choice};
@@ -38,6 +38,8 @@ pub struct Rekeying {
     ni: Vec<u8>,
     tried: Vec<KeId>,
     crossing: Option<Crossing>,
+    /// Whether the peer has deleted the old SA meanwhile.
+    outlived: bool,
     stage: Making,
 }
 
@@ -55,7 +57,7 @@ struct Agreed {
     choice: Choice<IkeSuite>,
     nr: Vec<u8>,
     /// The peer's token for the successor (RFC 6290).
-    token: Option<Vec<u8>>,
+    token: Option<Secret>,
 }
 
 /// The successor the peer made while ours was under way.
@@ -70,8 +72,15 @@ pub fn start(env: &mut Env<'_>, common: &Common) -> Option<Rekeying> {
     let ni = env.rng.octets(NONCE_LEN);
     let spi = env.ike_spi();
     Some(
-        Rekeying { spi, ni, tried: Vec::new(), crossing: None, stage: key(env, common, method) }
-            .tries(method),
+        Rekeying {
+            spi,
+            ni,
+            tried: Vec::new(),
+            crossing: None,
+            outlived: false,
+            stage: key(env, common, method),
+        }
+        .tries(method),
     )
 }
 
@@ -119,6 +128,18 @@ impl Rekeying {
         }
     }
 
+    /// The old SA is deleted by the peer. Tells whether the successor is to come all the same: the peer has it already.
+    pub const fn outlive(&mut self) -> bool {
+        self.outlived = matches!(self.stage, Making::Agreeing(..));
+        self.outlived
+    }
+
+    /// Our SPI in the successor.
+    #[must_use]
+    pub const fn spi(&self) -> IkeSpi {
+        self.spi
+    }
+
     /// The successor the peer made meanwhile.
     #[must_use]
     pub fn crossing_sa(&self) -> Option<SaId> {
@@ -140,11 +161,18 @@ impl Rekeying {
 
     /// It came to nothing: the peer's successor takes its place if there is one, else it is tried again after a pause.
     fn fail(self, env: &mut Env<'_>, common: &mut Common, error: &Error) -> (Option<Self>, After) {
+        if self.outlived {
+            return (None, After::Lost("deleted by the peer".to_owned()));
+        }
         if let Some(crossing) = self.crossing {
             env.signals.push(Signal::HandOver(crossing.sa));
             return (None, After::Yield);
         }
-        common.core.rekey_at = try_again(env, error.notify());
+        // Children first: theirs is the traffic, and they have a hard limit.
+        let refusals = common.core.refusals.saturating_add(2);
+        common.core.refusals = refusals;
+        common.core.rekey_at = common.try_again(env, refusals, error.notify());
+        common.note_refusal(env, error.notify());
         common.core.say(env, What::Note(format!("the rekey of the IKE SA is put off: {error}")));
         (None, After::GoOn)
     }
@@ -156,9 +184,9 @@ impl Rekeying {
         common: &mut Common,
         parts: &Parts,
     ) -> (Option<Self>, After) {
-        let Self { spi, ni, tried, crossing, stage } = self;
+        let Self { spi, ni, tried, crossing, outlived, stage } = self;
         let Making::Requested(method, private) = stage else {
-            return (Some(Self { spi, ni, tried, crossing, stage }), After::GoOn);
+            return (Some(Self { spi, ni, tried, crossing, outlived, stage }), After::GoOn);
         };
         let wanted = parts.notifies().find_map(Notify::wanted_ke).filter(|_| !parts.has_sa());
         let offers = &common.core.peer.offers;
@@ -167,7 +195,7 @@ impl Rekeying {
             && !tried.contains(&wanted)
         {
             let stage = key(env, common, wanted);
-            return (Some(Self { spi, ni, tried, crossing, stage }.tries(wanted)), After::GoOn);
+            return (Some(Self { spi, ni, tried, crossing, outlived, stage }.tries(wanted)), After::GoOn);
         }
         let agree = || {
             if let Some(notify) = parts.error() {
@@ -190,12 +218,13 @@ impl Rekeying {
         match agree() {
             Ok((choice, reply, nr)) => {
                 let job = env.job(common.core.id, Job::KeFinish { method, private, reply });
-                let token = parts.notify(NotifyType::QUICK_CRASH_DETECTION).map(|notify| notify.data.clone());
+                let token = told_token(parts);
                 let stage = Making::Agreeing(job, Box::new(Agreed { choice, nr, token }));
-                (Some(Self { spi, ni, tried, crossing, stage }), After::GoOn)
+                (Some(Self { spi, ni, tried, crossing, outlived, stage }), After::GoOn)
             }
             Err(error) => {
-                let failed = Self { spi, ni, tried, crossing, stage: Making::Requested(method, private) };
+                let failed =
+                    Self { spi, ni, tried, crossing, outlived, stage: Making::Requested(method, private) };
                 failed.fail(env, common, &error)
             }
         }
@@ -208,20 +237,23 @@ impl Rekeying {
         common: &mut Common,
         done: Result<JobDone, Fault>,
     ) -> (Option<Self>, After) {
-        let Self { spi, ni, tried, crossing, stage } = self;
+        let Self { spi, ni, tried, crossing, outlived, stage } = self;
         match (stage, done) {
             (Making::Keying(_, method), Ok(JobDone::KeStarted { private, public })) => {
                 let stage = Making::Requested(method, Secret::default());
-                let rekeying = Self { spi, ni, tried, crossing, stage };
+                let rekeying = Self { spi, ni, tried, crossing, outlived, stage };
                 (Some(rekeying.send(env, common, Ke { method, data: public }, private)), After::GoOn)
             }
             (Making::Agreeing(_, agreed), Ok(JobDone::KeFinished { shared })) => {
                 let Agreed { choice, nr, token } = *agreed;
                 let made = Made { spi, nonces: Nonces { ni, nr }, choice, shared, peer_token: token };
-                (None, made.complete(env, common, crossing.as_ref()))
+                let after = made.complete(env, common, crossing.as_ref());
+                // There is nothing left to delete.
+                let gone = outlived && matches!(after, After::Retire | After::Yield);
+                (None, if gone { After::Gone } else { after })
             }
             (stage, _) => {
-                let failed = Self { spi, ni, tried, crossing, stage };
+                let failed = Self { spi, ni, tried, crossing, outlived, stage };
                 failed.fail(env, common, &temporary_failure())
             }
         }
@@ -234,7 +266,7 @@ struct Made {
     nonces: Nonces,
     choice: Choice<IkeSuite>,
     shared: Secret,
-    peer_token: Option<Vec<u8>>,
+    peer_token: Option<Secret>,
 }
 
 impl Made {
@@ -245,6 +277,7 @@ impl Made {
         let made = successor(env, &common.core, Role::Initiator, spis, suite, &self.nonces, self.shared);
         let Some(mut sa) = made else { return After::GoOn };
         sa.common.core.peer_token = self.peer_token;
+        sa.common.window.learn(&common.window);
         sa.common.tasks.give_token();
         let lost_to = crossing.filter(|crossing| {
             let theirs = (crossing.nonces.ni.as_slice(), crossing.nonces.nr.as_slice());
@@ -259,6 +292,8 @@ impl Made {
             }
             None => {
                 env.signals.push(Signal::Successor { sa: Box::new(sa), inherits: true });
+                // The peer may never learn of it: if our answer is lost, our DELETE of the old SA ends its asking.
+                env.signals.extend(crossing.map(|crossing| Signal::Lost(crossing.sa)));
                 After::Retire
             }
         }
@@ -331,14 +366,16 @@ impl Answering {
             Ok(JobDone::KeResponded { reply, shared }) => (reply, shared),
             Ok(_) => return Err(temporary_failure()),
             Err(fault) => {
-                return Err(Error::misbehaved(NotifyType::INVALID_SYNTAX, format!("key exchange: {fault}")));
+                // RFC 6989 §2.5: fatal for the old SA too.
+                return Err(Error::malformed(format!("key exchange: {fault}")));
             }
         };
         let nonces = Nonces { ni: self.ni, nr: env.rng.octets(NONCE_LEN) };
         let (spi_i, spi_r) = (spi_of(&self.choice.spi)?, env.ike_spi());
         let suite = self.choice.suite;
-        let sa = successor(env, &common.core, Role::Responder, (spi_i, spi_r), suite, &nonces, shared)
+        let mut sa = successor(env, &common.core, Role::Responder, (spi_i, spi_r), suite, &nonces, shared)
             .ok_or_else(temporary_failure)?;
+        sa.common.window.learn(&common.window);
         let mut answer = self.choice.answer;
         answer.spi = spi_r.0.to_be_bytes().to_vec();
         let mut payloads = vec![
@@ -349,9 +386,11 @@ impl Answering {
         payloads.extend(crash_token(env, &sa.common.core));
         common.respond(env, self.flow, ExchangeType::CREATE_CHILD_SA, &payloads);
         let id = sa.common.core.id;
+        sa.common.core.predecessor = crosses.then_some(common.core.id);
         env.signals.push(Signal::Successor { sa: Box::new(sa), inherits: !crosses });
         if crosses && let Some(rekeying) = common.tasks.rekeying_ike() {
             rekeying.crossing = Some(Crossing { sa: id, nonces });
+
             return Ok(After::GoOn);
         }
         Ok(After::Yield)
