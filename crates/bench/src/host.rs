@@ -35,6 +35,14 @@ pub(crate) enum Part {
 }
 
 impl Part {
+    /// What the end is called.
+    pub(crate) const fn end(self) -> &'static str {
+        match self {
+            Self::Asks => "initiator",
+            Self::Answers => "responder",
+        }
+    }
+
     /// The other end's.
     pub(crate) const fn other(self) -> Self {
         match self {

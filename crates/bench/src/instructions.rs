@@ -8,11 +8,6 @@ use crate::host::Part;
 use crate::mesh::{Mesh, Stage};
 use crate::meter::COUNTED;
 
-/// Pairs that are counted over; the engine's own share is nearly the same for each.
-const PAIRS: u32 = 64;
-/// The same, for methods that take long even when nobody counts.
-const FEW: u32 = 8;
-
 /// What is to be counted.
 #[derive(Clone, Copy, clap::Args)]
 pub(crate) struct Subject {
@@ -24,17 +19,14 @@ pub(crate) struct Subject {
     pub part: Part,
     /// With which key exchange method: its IKEv2 number.
     pub method: u16,
-}
-
-impl Subject {
-    const fn pairs(self) -> u32 {
-        if self.method == KeId::CURVE25519.0 { PAIRS } else { FEW }
-    }
+    /// Of how many pairs.
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub pairs: u32,
 }
 
 /// Does what is to be counted, in this process: callgrind watches.
 pub(crate) fn perform(subject: Subject) {
-    let mut mesh = Mesh::new(subject.pairs(), subject.part, KeId(subject.method));
+    let mut mesh = Mesh::new(subject.pairs, subject.part, KeId(subject.method));
     for stage in Stage::ALL {
         mesh.live(stage, stage == subject.stage);
         if stage == subject.stage {
@@ -59,13 +51,13 @@ pub(crate) fn count(subject: Subject) -> Result<u64, String> {
         .arg("count")
         .arg(value(clap::ValueEnum::to_possible_value(&subject.stage)))
         .arg(value(clap::ValueEnum::to_possible_value(&subject.part)))
-        .arg(subject.method.to_string())
+        .args([subject.method.to_string(), subject.pairs.to_string()])
         .output()
         .map_err(|error| format!("cannot run valgrind: {error}"))?;
     let text = String::from_utf8_lossy(&done.stderr);
     let counted = collected(&text).filter(|count| *count > 0 && done.status.success());
     counted
-        .map(|count| count / u64::from(subject.pairs()))
+        .map(|count| count / u64::from(subject.pairs.max(1)))
         .ok_or_else(|| format!("callgrind counted nothing:\n{text}"))
 }
 

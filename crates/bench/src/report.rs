@@ -16,10 +16,16 @@ use crate::meter::{self, Spent};
 
 /// Most octets of heap of a pair, after its first liveness check.
 const MOST_HEAP: i64 = 4096;
-/// How much more heap a pair may have where there are more pairs, in per cent.
-const MOST_GROWTH: i64 = 20;
+/// How much more heap or instructions a pair may take where there are more pairs, in per cent.
+const MOST_GROWTH: u32 = 20;
 /// Pairs over which slow key exchanges are measured.
 const FEW: u32 = 200;
+/// Pairs over which instructions are counted.
+const COUNTED: u32 = 64;
+/// The same, where key exchanges are slow even when nobody counts.
+const COUNTED_SLOW: u32 = 8;
+/// Pairs over which they are counted again: what searches all pairs would show.
+const COUNTED_MANY: u32 = 1000;
 /// Key exchanges that are timed by themselves.
 const EXCHANGES: u32 = 1000;
 
@@ -55,6 +61,9 @@ pub(crate) fn run(sizes: &[u32], check: bool) -> Result<(), String> {
         }
     }
     println!();
+    for part in [Part::Asks, Part::Answers] {
+        broken.extend(judge_scale(part)?);
+    }
     if broken.is_empty() {
         println!("Heap and instructions are within their bounds.");
     }
@@ -80,7 +89,8 @@ struct Row {
 fn measure(sizes: &[u32], part: Part, method: KeId) -> Result<Vec<Row>, String> {
     let mut instructions = Vec::new();
     for stage in Stage::ALL {
-        instructions.push(instructions::count(Subject { stage, part, method: method.0 })?);
+        let pairs = if method == KeId::CURVE25519 { COUNTED } else { COUNTED_SLOW };
+        instructions.push(instructions::count(Subject { stage, part, method: method.0, pairs })?);
     }
     let lives = sizes.iter().flat_map(|pairs| {
         let mut mesh = Mesh::new(*pairs, part, method);
@@ -117,7 +127,7 @@ fn judge(rows: &[Row]) -> Vec<String> {
                 row.name()
             ));
         }
-        if heap * 100 > least * (100 + MOST_GROWTH) {
+        if heap * 100 > least * i64::from(100 + MOST_GROWTH) {
             broken.push(format!(
                 "{}: {heap} octets of heap a pair, {least} where there are fewer pairs",
                 row.name()
@@ -125,6 +135,20 @@ fn judge(rows: &[Row]) -> Vec<String> {
         }
     }
     broken
+}
+
+/// A liveness check among few pairs and among many: the engine is to search nothing.
+fn judge_scale(part: Part) -> Result<Option<String>, String> {
+    let (stage, method) = (Stage::Liveness, KeId::CURVE25519.0);
+    let few = instructions::count(Subject { stage, part, method, pairs: COUNTED })?;
+    let many = instructions::count(Subject { stage, part, method, pairs: COUNTED_MANY })?;
+    let line = format!(
+        "liveness, {}: {few} instructions among {COUNTED} pairs, {many} among {COUNTED_MANY}",
+        part.end()
+    );
+    println!("{line}");
+    let grows = many * 100 > few * u64::from(100 + MOST_GROWTH);
+    Ok(grows.then(|| format!("{line}: more than {MOST_GROWTH} % more")))
 }
 
 impl Row {
@@ -139,11 +163,7 @@ impl Row {
             Stage::Liveness => "liveness",
             Stage::Rekey => "rekey",
         };
-        let end = match self.part {
-            Part::Asks => "initiator",
-            Part::Answers => "responder",
-        };
-        format!("{what}, {end}, {}", self.method)
+        format!("{what}, {}, {}", self.part.end(), self.method)
     }
 
     fn line(&self, exchange: Duration) -> Line<impl fmt::Display> {
