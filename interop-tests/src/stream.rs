@@ -12,23 +12,24 @@ use std::time::{Duration, Instant};
 
 use crate::failure::{Context, Failure, Result};
 use crate::net::Host;
+use crate::peer::Pair;
 use crate::traffic::Marker;
 use crate::wait;
 
 /// How long the last packet may be on its way.
-const STRAGGLERS: Duration = Duration::from_millis(500);
+const STRAGGLERS: Duration = Duration::from_millis(1500);
 /// How long a receiver sleeps at most before it looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
 /// Octets of a datagram: its number, and the marker after it.
 const SIZE: usize = 160;
 
-/// One end of a stream: a host, and the address at which it reaches the other end.
+/// One end of a stream.
 #[derive(Debug, Clone, Copy)]
-pub struct From<'a> {
+pub struct End<'a> {
     /// The host.
     pub host: &'a Host,
-    /// Where the other end is, as this host sees it.
-    pub to: IpAddr,
+    /// Its own address and the other's, as it sees them.
+    pub pair: &'a Pair,
 }
 
 /// A running stream between two hosts. It ends with [`Stream::finish`]; dropped, it stops sending.
@@ -86,7 +87,7 @@ impl Stream {
     ///
     /// # Errors
     /// When a socket cannot be made.
-    pub fn start(ends: [From<'_>; 2], port: u16, per_second: u32, marker: &Marker) -> Result<Self> {
+    pub fn start(ends: [End<'_>; 2], port: u16, per_second: u32, marker: &Marker) -> Result<Self> {
         let [first, second] = [bind(ends[0], port)?, bind(ends[1], port)?];
         let shared = |socket: &UdpSocket| socket.try_clone().context(|| "stream socket".to_owned());
         let (begin, stop) = (Instant::now(), Arc::new(AtomicBool::new(false)));
@@ -97,8 +98,8 @@ impl Stream {
             Running::start(hosts, (from, SocketAddr::new(target, port)), at, (begin, pace), &stop, marker)
         };
         let ways = [
-            way(names, shared(&first)?, ends[0].to, shared(&second)?),
-            way(backwards, second, ends[1].to, first),
+            way(names, shared(&first)?, ends[0].pair.remote, shared(&second)?),
+            way(backwards, second, ends[1].pair.remote, first),
         ];
         Ok(Stream { begin, stop: StopOnDrop(stop), ways })
     }
@@ -132,6 +133,11 @@ impl Stream {
     pub fn finish_after(self, length: Duration) -> Result<[Way; 2]> {
         std::thread::sleep(length.saturating_sub(self.elapsed()));
         self.finish()
+    }
+
+    /// Stops sending: what [`Stream::finish`] does first.
+    pub fn stop(&self) {
+        self.stop.0.store(true, Ordering::Relaxed);
     }
 
     /// Stops sending, waits for the last packets and gives what became of all, by direction: as given to
@@ -245,18 +251,16 @@ fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn bind(end: From<'_>, port: u16) -> Result<UdpSocket> {
-    let any: SocketAddr = match end.to {
-        IpAddr::V4(_) => ([0, 0, 0, 0], port).into(),
-        IpAddr::V6(_) => ([0u16; 8], port).into(),
-    };
+fn bind(end: End<'_>, port: u16) -> Result<UdpSocket> {
+    let at = SocketAddr::new(end.pair.local, port);
     let name = end.host.name();
-    let socket = end.host.enter(|| UdpSocket::bind(any))?.context(|| format!("{name} cannot use {any}"))?;
+    let socket = end.host.enter(|| UdpSocket::bind(at))?.context(|| format!("{name} cannot use {at}"))?;
     socket.set_read_timeout(Some(LOOK)).context(|| "stream socket".to_owned())?;
     Ok(socket)
 }
 
-/// Sends packet after packet, each at its own time by the clock: a late one does not delay the rest.
+/// Sends packet after packet, each at its own time by the clock: a late one does not delay the rest. After a pause of the
+/// whole machine what is late goes at four times the pace, not at once, or queues would overflow.
 fn send(
     socket: &UdpSocket,
     target: SocketAddr,
@@ -266,7 +270,7 @@ fn send(
 ) -> Sent {
     let mut sent = Sent { all: 0, refused: 0 };
     while !stop.load(Ordering::Relaxed) {
-        std::thread::sleep((pace * sent.all).saturating_sub(begin.elapsed()));
+        std::thread::sleep((pace * sent.all).saturating_sub(begin.elapsed()).max(pace / 4));
         let datagram = [&sent.all.to_be_bytes(), text].concat();
         sent.refused += u32::from(socket.send_to(&datagram, target).is_err());
         sent.all += 1;

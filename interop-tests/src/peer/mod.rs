@@ -1,6 +1,8 @@
 //! The keying daemons under test: Coati and its peers, behind one face.
 
+pub mod charon_log;
 pub mod coati;
+pub mod list_sas;
 pub mod racoon;
 pub mod strongswan;
 
@@ -75,7 +77,7 @@ pub struct Config {
 /// Times in seconds. Where there is none, Coati has what the example mesh says and strongSwan its own default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Times {
-    /// After which a child is rekeyed. Coati begins up to a tenth earlier, strongSwan exactly then.
+    /// After which a child is rekeyed. Coati begins up to a tenth earlier, strongSwan a second earlier every other time.
     pub child: Option<u64>,
     /// After which an IKE SA is rekeyed, likewise.
     pub ike: Option<u64>,

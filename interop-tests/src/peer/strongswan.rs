@@ -1,11 +1,16 @@
 //! strongSwan 5.9 as Debian has it: charon-systemd with a configuration of its own, driven by swanctl.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
+use super::charon_log::{self, Rekey};
+use super::list_sas::{self, IkeSa};
 use super::{Config, Pair, Times};
 use crate::failure::{Context, Result};
 use crate::judge::Clear;
@@ -42,6 +47,14 @@ impl StrongSwan {
         Self::start_with(stage, host, &swanctl_conf(config))
     }
 
+    /// The same, and sets every pair up at once.
+    ///
+    /// # Errors
+    /// As [`StrongSwan::start`].
+    pub fn start_and_initiate(stage: &Stage, host: &Host, config: &Config) -> Result<Self> {
+        Self::start_with(stage, host, &swanctl_conf_at_start(config))
+    }
+
     /// Starts charon and loads this swanctl.conf.
     ///
     /// # Errors
@@ -76,10 +89,66 @@ impl StrongSwan {
         fs::read_to_string(&self.log).context(|| format!("cannot read {}", self.log.display()))
     }
 
+    /// The rekeys it tells of, so far.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub fn rekeys(&self) -> Result<Vec<Rekey>> {
+        Ok(charon_log::rekeys(&self.said()?))
+    }
+
+    /// Its IKE SAs and their children, as `swanctl --list-sas` has them.
+    ///
+    /// # Errors
+    /// When swanctl fails.
+    pub fn sas(&self) -> Result<Vec<IkeSa>> {
+        Ok(list_sas::read(&self.swanctl.run(&["--list-sas"])?))
+    }
+
+    /// How many handshakes of each connection came to an end, so far: [`charon_log::established`].
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub fn established(&self) -> Result<BTreeMap<String, usize>> {
+        Ok(charon_log::established(&self.said()?))
+    }
+
+    /// Sets a pair up, by its place in the configuration, and waits until it is.
+    ///
+    /// # Errors
+    /// When it is not in 15 s, or the peer refuses.
+    pub fn initiate(&self, number: usize) -> Result<()> {
+        let name = format!("pair{number}");
+        self.swanctl.run(&["--initiate", "--child", &name, "--timeout", "15"]).map(|_| ())
+    }
+
+    /// Deletes the IKE SAs of a connection, here and at the peer.
+    ///
+    /// # Errors
+    /// When it has none, or the peer does not answer in 15 s.
+    pub fn terminate(&self, name: &str) -> Result<()> {
+        self.swanctl.run(&["--terminate", "--ike", name, "--timeout", "15"]).map(|_| ())
+    }
+
+    /// Stops the process where it stands, or lets it go on ([`Signal::SIGSTOP`], [`Signal::SIGCONT`]).
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.charon.signal(signal)
+    }
+
+    /// Ends the process by SIGKILL. What it has put into the kernel stays.
+    ///
+    /// # Errors
+    /// When it is gone already.
+    pub fn kill(mut self) -> Result<()> {
+        self.charon.stop(Signal::SIGKILL, Duration::from_secs(10)).map(|_| ())
+    }
+
     /// Initiates the first pair by hand: what swanctl says if the peer refuses, `None` if an SA was made.
     pub fn refused(&self) -> Option<String> {
-        let initiate = ["--initiate", "--child", "pair0", "--timeout", "15"];
-        self.swanctl.run(&initiate).err().map(|failure| failure.to_string())
+        self.initiate(0).err().map(|failure| failure.to_string())
     }
 
     /// charon opens its socket before it is ready to answer: ask until it does.
@@ -137,6 +206,7 @@ charon-systemd {{
         log {{
             path = {log}
             time_format = %H:%M:%S
+            time_add_ms = yes
             flush_line = yes
             default = 1
             ike = 2
@@ -154,10 +224,20 @@ charon-systemd {{
 
 /// One connection a pair with a trap policy, and connections that leave the exclusions in clear.
 pub fn swanctl_conf(config: &Config) -> String {
+    with_exclusions(config, "trap")
+}
+
+/// The same with every pair set up when the connections are loaded, too.
+pub fn swanctl_conf_at_start(config: &Config) -> String {
+    with_exclusions(config, "trap|start")
+}
+
+fn with_exclusions(config: &Config, start_action: &str) -> String {
     let mut connections = String::new();
     let mut secrets = String::new();
     for (number, pair) in config.pairs.iter().enumerate() {
-        connections += &connection(number, pair, config, "transport", "start_action = trap");
+        connections +=
+            &connection(number, pair, config, "transport", &format!("start_action = {start_action}"));
         secrets += &secret(number, pair);
     }
     if let Some(pair) = config.pairs.first() {
@@ -187,8 +267,9 @@ fn connection(number: usize, pair: &Pair, config: &Config, mode: &str, child: &s
     let Pair { local, remote, local_id, remote_id, .. } = pair;
     let (ike, esp) = (config.suite.swan_ike, config.suite.swan_esp);
     let Times { child: child_time, ike: ike_time, silence } = config.times;
+    // Chance takes a second or none of an IKE SA's time; of a child's more, since each of its two SAs has a time.
     let ike_life = lifetime(ike_time, "over_time");
-    let child_life = lifetime(child_time, "life_time");
+    let child_life = lifetime(child_time.map(|seconds| seconds + 2), "life_time");
     let silence = silence.map(|seconds| format!("dpd_delay = {seconds}s")).unwrap_or_default();
     format!(
         "    pair{number} {{
@@ -221,10 +302,10 @@ fn connection(number: usize, pair: &Pair, config: &Config, mode: &str, child: &s
     )
 }
 
-/// Rekeying after exactly this time, and an end (`hard`) that is not reached meanwhile.
+/// Rekeying after this time or up to two seconds earlier, by chance, and an end (`hard`) that is not reached meanwhile.
 fn lifetime(seconds: Option<u64>, hard: &str) -> String {
     match seconds {
-        Some(seconds) => format!("rekey_time = {seconds}s\n rand_time = 0s\n {hard} = {}s", 2 * seconds + 10),
+        Some(seconds) => format!("rekey_time = {seconds}s\n rand_time = 2s\n {hard} = {}s", 2 * seconds + 10),
         None => String::new(),
     }
 }
@@ -284,14 +365,14 @@ mod tests {
     }
 
     #[test]
-    fn rekeys_come_after_exactly_the_time_that_is_given() {
+    fn rekeys_come_after_the_time_that_is_given() {
         let pair = Pair::new("203.0.113.2".parse().unwrap(), "203.0.113.1".parse().unwrap());
         let times = Times { child: Some(3), ike: Some(9), silence: Some(2) };
         let text = swanctl_conf(&Config { times, ..Config::one(suite::AES256GCM_X25519, pair) });
         let (ike, child) = text.split_once("children {").unwrap();
         assert!(ike.contains("rekey_time = 9s\n") && ike.contains("over_time = 28s\n"));
-        assert!(child.contains("rekey_time = 3s\n") && child.contains("life_time = 16s\n"));
-        assert!(ike.contains("rand_time = 0s\n") && child.contains("rand_time = 0s\n"));
+        assert!(child.contains("rekey_time = 5s\n") && child.contains("life_time = 20s\n"));
+        assert!(ike.contains("rand_time = 2s\n") && child.contains("rand_time = 2s\n"));
         assert!(ike.contains("dpd_delay = 2s\n"));
     }
 }

@@ -1,10 +1,14 @@
 //! The scenarios: each a name, a claim, and a way to see whether the claim holds.
 
+mod accord;
+mod both_start;
 mod duel;
 mod mesh;
+mod pairs;
 mod policies;
 mod recovery;
 mod refuse;
+mod rekeys;
 mod stop;
 mod stranger;
 
@@ -85,6 +89,8 @@ pub fn all() -> Vec<Scenario> {
     all.extend(recovery::all());
     all.extend(stranger::all());
     all.extend(refuse::all());
+    all.extend(rekeys::all());
+    all.extend(both_start::all());
     all.push(demo::scenario());
     all
 }

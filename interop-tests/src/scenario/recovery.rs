@@ -15,7 +15,7 @@ use crate::peer::coati::Files;
 use crate::peer::{Coati, Config, Pair, Times};
 use crate::scenario::duel::End;
 use crate::stage::Stage;
-use crate::stream::{From, Stream, Way};
+use crate::stream::{self, Stream, Way};
 use crate::suite::AES256GCM_X25519;
 use crate::traffic::{self, Marker};
 use crate::{ensure, judge, wait, xfrm};
@@ -382,7 +382,7 @@ fn started(stage: &Stage, ends: &[End; 2], times: Times) -> Result<[Coati; 2]> {
 
 fn stream(ends: &[End; 2], secret: &Marker) -> Result<Stream> {
     Stream::start(
-        ends.each_ref().map(|end| From { host: &end.host, to: end.pair.remote }),
+        ends.each_ref().map(|end| stream::End { host: &end.host, pair: &end.pair }),
         SERVICE,
         LOAD,
         secret,
