@@ -40,8 +40,8 @@ pub struct Host {
     pub stopping: bool,
     /// Whether its kernel's notices are lost.
     pub deaf: bool,
-    /// SAs that lapsed in the kernel, of which the daemon does not know yet.
-    pub lapsed: BTreeSet<SaKey>,
+    /// SAs that lapsed in the kernel, and whether the daemon was told.
+    pub lapsed: BTreeMap<SaKey, bool>,
     /// The earliest deadline a wake-up is queued for, in the world's time.
     pub wake: Option<Instant>,
     spd: Spd,
@@ -69,7 +69,7 @@ impl Host {
             up: true,
             stopping: false,
             deaf: false,
-            lapsed: BTreeSet::new(),
+            lapsed: BTreeMap::new(),
             wake: None,
             spd: Spd::new(spec.policies.clone()),
             touched: BTreeSet::new(),
@@ -187,7 +187,9 @@ impl Host {
                 SadEvent::Acquire(acquire)
             }
             Notice::Expire { key, hard } => {
-                self.lapsed.remove(&key);
+                if let Some(told) = self.lapsed.get_mut(&key) {
+                    *told = true;
+                }
                 self.touch(&key);
                 SadEvent::Expire { key, hard }
             }

@@ -51,10 +51,11 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// What is to be said of a world in which something went wrong.
+    /// What is to be said of a world in which something went wrong; a rule that was broken comes first.
     #[must_use]
     pub fn of(seed: u64, what: String, world: &World) -> Self {
         let (one, other) = world.suspects();
+        let what = world.violation().map_or(what, ToString::to_string);
         Self { seed, what, ladder: world.trace().ladder(one, other).to_string() }
     }
 }

@@ -134,8 +134,8 @@ impl Scenario {
                 config: EndpointConfig::default(),
                 secrets: vec![MESH_KEY.to_owned()],
                 limits: Lifetimes::default(),
-                quick_crash_detection: false,
-                reconcile: None,
+                quick_crash_detection: true,
+                reconcile: Some(Duration::from_secs(60)),
             }
         });
         let flows = (0..hosts).flat_map(|from| {
@@ -222,8 +222,8 @@ impl TwoHosts {
             starter: 0,
             config: EndpointConfig::default(),
             limits: Lifetimes::default(),
-            quick_crash_detection: false,
-            reconcile: None,
+            quick_crash_detection: true,
+            reconcile: Some(Duration::from_secs(60)),
         }
     }
 

@@ -51,6 +51,8 @@ pub enum Action {
         /// Whether the path is cut.
         cut: bool,
     },
+    /// From now on the link loses every packet of the SAs on which a host sends at this moment; newer ones pass.
+    Jam(usize),
     /// The network changes.
     Weather(Conditions),
     /// A NAT box forgets its mappings.
@@ -102,6 +104,7 @@ impl Action {
             | Self::Expire { host, .. }
             | Self::Deafen { host, .. }
             | Self::Policies { host, .. }
+            | Self::Jam(host)
             | Self::LoseNotices(host) => Some(*host),
             Self::Cut { .. } | Self::Weather(_) | Self::RestartNat(_) | Self::Run { .. } => None,
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ike_proto::endpoint::Command;
 use ike_proto::ids::JobId;
 use ike_proto::output::{Event, Output, What};
+use ike_proto::policy::sad::{Direction, SaKey};
 use ike_proto::rng::{Rng, Seed};
 use ike_proto::time::{Duration, Instant};
 
@@ -85,6 +86,8 @@ pub struct World {
     hosts: Vec<Host>,
     network: Network,
     weather: Conditions,
+    /// SAs whose packets the link loses: by sender, receiver's address and SPI.
+    jammed: BTreeSet<(usize, SaKey)>,
     rules: Vec<Rule>,
     flows: Vec<Flow>,
     floods: Vec<Flood>,
@@ -124,6 +127,7 @@ impl World {
             hosts,
             network: Network::new(scenario),
             weather: scenario.link,
+            jammed: BTreeSet::new(),
             rules: scenario.script.rules.clone(),
             flows: scenario.flows.iter().copied().map(Flow::new).collect(),
             floods: scenario.floods.iter().filter_map(flood).collect(),
@@ -389,7 +393,7 @@ impl World {
     fn forward_notices(&mut self, host: usize) {
         while let Some(notice) = self.hosts[host].sad.notice() {
             if let Notice::Expire { key, hard: true } = notice {
-                self.hosts[host].lapsed.insert(key);
+                self.hosts[host].lapsed.insert(key, false);
             }
             if self.hosts[host].deaf {
                 self.trace.see(self.now, Sight::Done(Some(host), format!("{notice:?} is lost")));
@@ -468,6 +472,10 @@ impl World {
                 self.arm(host);
             }
             Action::Cut { one, other, cut } => self.network.cut(one, other, cut),
+            Action::Jam(host) => {
+                let outbound = self.hosts[host].sad.live().filter(|sa| sa.spec.direction == Direction::Out);
+                self.jammed.extend(outbound.map(|sa| (host, sa.spec.key())));
+            }
             Action::Weather(conditions) => self.weather = conditions,
             Action::RestartNat(number) => self.network.restart(number),
             Action::Run { flow, running } => self.flows[flow].running = running,

@@ -9,11 +9,6 @@ use ike_proto::output::What;
 use ike_proto::time::Duration;
 use ike_proto::wire::registry::{ExchangeType, NotifyType};
 
-/// Two hosts of `seed` that have a secret for quick crash detection.
-fn detecting(seed: u64) -> TwoHosts {
-    TwoHosts { quick_crash_detection: true, ..draw::two_hosts(seed) }
-}
-
 /// Brings the pair up and lets its traffic end.
 fn up_and_quiet(seed: u64, scenario: &Scenario) -> Result<World, Failure> {
     let mut world = World::new(seed, scenario);
@@ -41,20 +36,6 @@ fn back_after(seed: u64, two: &TwoHosts, lost: usize, within: Duration) -> Resul
 }
 
 #[test]
-fn the_peers_next_message_brings_a_pair_back_at_once_whoever_began_it() {
-    sweep(0..200, |seed| {
-        let mut two = detecting(seed);
-        if matches!(two.topology, coati_sim::scenario::Topology::Masquerade { .. }) {
-            // Only the host inside can begin there.
-            two.topology = coati_sim::scenario::Topology::Direct;
-        }
-        let lost = usize::from(seed % 4 >= 2);
-        back_after(seed, &two, lost, Duration::from_secs(2)).map(drop)
-    })
-    .unwrap();
-}
-
-#[test]
 fn without_the_secret_it_takes_until_the_peer_is_given_up() {
     sweep(0..20, |seed| {
         let two = TwoHosts { quick_crash_detection: false, ..TwoHosts::plain() };
@@ -68,7 +49,7 @@ fn without_the_secret_it_takes_until_the_peer_is_given_up() {
 #[test]
 fn a_silent_pair_is_back_after_the_next_liveness_check() {
     sweep(0..100, |seed| {
-        let mut two = detecting(seed);
+        let mut two = draw::two_hosts(seed);
         two.topology = coati_sim::scenario::Topology::Direct;
         let scenario = Scenario { link: Conditions::rough(seed % 3 * 50), ..two.scenario() };
         let mut world = up_and_quiet(seed, &scenario)?;
@@ -91,7 +72,7 @@ fn a_forged_token_or_error_never_ends_an_sa() {
     ];
     for forgery in forgeries {
         sweep(0..20, |seed| {
-            let mut two = TwoHosts { quick_crash_detection: true, ..TwoHosts::plain() };
+            let mut two = TwoHosts::plain();
             for peer in &mut two.peers {
                 peer.child.lifetime = Duration::from_secs(30);
                 peer.lifetime = Duration::from_secs(80);
@@ -119,7 +100,7 @@ fn a_forged_token_or_error_never_ends_an_sa() {
 #[test]
 fn a_reboot_at_any_moment_of_handshakes_and_rekeys_heals() {
     sweep(0..400, |seed| {
-        let mut two = detecting(seed);
+        let mut two = draw::two_hosts(seed);
         for peer in &mut two.peers {
             peer.child.lifetime = Duration::from_secs(20);
             peer.lifetime = Duration::from_secs(25);

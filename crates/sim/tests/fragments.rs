@@ -12,13 +12,11 @@ use ike_proto::wire::{Header, Located, SealedKind, locate};
 fn in_parts(seed: u64) -> TwoHosts {
     let mut two = draw::two_hosts(seed);
     two.config.fragment_limit = 140 + usize::try_from(seed % 5).unwrap_or(0) * 10;
-    let starter = two.starter;
     for (host, peer) in two.peers.iter_mut().enumerate() {
         // An exchange of many fragments takes its time; the kernel's hard limit is at one and a half lifetimes.
-        // One end rekeys, the other only answers.
-        let times = if host == starter { 1 } else { 20 };
-        peer.child.lifetime = Duration::from_secs(60) * times;
-        peer.lifetime = Duration::from_secs(150) * times;
+        let later = if host == 1 { seed % 3 * 3 } else { 0 };
+        peer.child.lifetime = Duration::from_secs(60 + later);
+        peer.lifetime = Duration::from_secs(150 + 3 * later);
     }
     two
 }

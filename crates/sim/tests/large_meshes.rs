@@ -14,8 +14,6 @@ fn mesh(hosts: u16, loss: u64) -> Scenario {
     let mut mesh = Scenario { link: Conditions::rough(loss), goal: Goal::Elapsed, ..Scenario::mesh(hosts) };
     for host in &mut mesh.hosts {
         host.config.initiate_at_start = true;
-        host.quick_crash_detection = true;
-        host.reconcile = Some(Duration::from_secs(60));
     }
     for flow in &mut mesh.flows {
         flow.every = Duration::from_secs(1);
@@ -85,10 +83,6 @@ fn a_mesh_that_is_cut_in_two_heals_without_a_hand() {
 fn a_mesh_whose_hosts_reboot_one_after_the_other_is_whole_again() {
     sweep(0..4, |seed| {
         let mut mesh = mesh(20, 50);
-        for host in &mut mesh.hosts {
-            // Everybody initiates at a start: that brings them back.
-            host.quick_crash_detection = false;
-        }
         for host in 0..20 {
             // Two in a row are down for each other now and then.
             let at = Duration::from_secs(60) + Duration::from_millis(host * (1_000 + seed * 700));

@@ -126,8 +126,7 @@ fn an_outage_shorter_than_the_peers_patience_makes_no_new_ike_sa() {
 #[test]
 fn a_lost_expire_is_found_when_kernel_and_daemon_are_compared() {
     sweep(0..100, |seed| {
-        let mut two = draw::two_hosts(seed);
-        two.reconcile = Some(Duration::from_secs(60));
+        let two = draw::two_hosts(seed);
         let mut world = up(seed, &two)?;
         world.run_for(Duration::from_secs(3));
         let host = usize::from(seed % 4 >= 2);
@@ -150,8 +149,7 @@ fn a_lost_expire_is_found_when_kernel_and_daemon_are_compared() {
 #[test]
 fn a_clock_that_jumps_hours_ahead_leaves_one_pair() {
     sweep(0..150, |seed| {
-        let mut two = draw::two_hosts(seed);
-        two.reconcile = Some(Duration::from_secs(60));
+        let two = draw::two_hosts(seed);
         let link = Conditions { loss: seed % 3 * 30, ..Conditions::rough(0) };
         let mut world = World::new(seed, &Scenario { link, goal: Goal::Elapsed, ..two.scenario() });
         // In the handshake, right after it, and later.

@@ -4,7 +4,7 @@ use coati_sim::link::Conditions;
 use coati_sim::scenario::{Goal, Scenario};
 use coati_sim::script::Action;
 use coati_sim::trace::Sight;
-use coati_sim::{Failure, TwoHosts, World, draw, reach, sweep};
+use coati_sim::{Failure, World, draw, reach, sweep};
 use ike_proto::config::EndpointConfig;
 use ike_proto::endpoint::status::PairState;
 use ike_proto::output::What;
@@ -71,32 +71,9 @@ fn a_child_refused_in_ike_auth_leaves_the_ike_sa_up_and_comes_when_the_peer_is_w
 }
 
 #[test]
-fn attempts_to_make_a_refused_child_grow_rare_and_never_end() {
-    sweep(0..30, |seed| {
-        let (mut scenario, asks, _) = unwilling(seed);
-        scenario.link = Conditions::calm();
-        let mut world = World::new(seed, &scenario);
-        world.run_for(Duration::from_secs(600));
-        let first = requests(&world, asks, ExchangeType::CREATE_CHILD_SA);
-        world.run_for(Duration::from_secs(1200));
-        let later = requests(&world, asks, ExchangeType::CREATE_CHILD_SA) - first;
-        // Traffic asks all the time; the pauses double to a minute.
-        if !(5..60).contains(&first) || !(15..60).contains(&later) {
-            return Err(Failure::of(
-                seed,
-                format!("{first} attempts in ten minutes, {later} in twenty"),
-                &world,
-            ));
-        }
-        Ok(())
-    })
-    .unwrap();
-}
-
-#[test]
 fn a_pair_whose_policies_go_and_come_has_one_child_again() {
     sweep(0..100, |seed| {
-        let two = TwoHosts { reconcile: Some(Duration::from_secs(60)), ..draw::two_hosts(seed) };
+        let two = draw::two_hosts(seed);
         let link = Conditions { loss: seed % 3 * 40, ..Conditions::rough(0) };
         let scenario = Scenario { link, goal: Goal::Elapsed, ..two.scenario() };
         let mut world = World::new(seed, &scenario);

@@ -1,4 +1,12 @@
 //! SAs that are replaced again and again while traffic flows: one IKE SA and one child stay, and no packet is lost by it.
+//!
+//! The rule that no packet is lost which the link did not lose is held here for child and IKE rekeys by time, on calm, lossy
+//! and slow links, one end or both at a time, with groups that are refused at first; in `limits` for rekeys by packets and
+//! octets; in `fragments` for rekeys in many parts; in `crossings` for every crossing of rekeys; in `large_meshes` for a mesh.
+//! Three families cannot have it. After a reboot the host has no SA for what its peer still sends. After a delete by hand,
+//! or at a hard limit of the kernel, an end has taken its SA away before there is another. And when a rekey's messages are
+//! lost for longer than the kernel's hard time limit leaves, the SA ends before its successor comes: so lifetimes here are
+//! long enough for the losses.
 
 use coati_sim::link::{Conditions, Span};
 use coati_sim::scenario::{Goal, Scenario};

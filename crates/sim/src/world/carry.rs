@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ike_proto::output::Transmit;
+use ike_proto::policy::sad::SaKey;
 use ike_proto::policy::spd::Policy;
 use ike_proto::wire::Header;
 use ike_proto::wire::udp_encap::KEEPALIVE;
@@ -43,7 +44,8 @@ impl World {
     /// Puts a packet on the link.
     fn launch(&mut self, from: usize, mut packet: Packet) {
         let destination = packet.destination.ip();
-        let fate = self.rule_for(from, &packet.body);
+        let fate =
+            if self.is_jammed(from, &packet) { Some(Fate::Drop) } else { self.rule_for(from, &packet.body) };
         let Some(site) = self.network.leave(self.now, from, &mut packet) else {
             self.gone(from, destination, &packet, "  (no way)");
             return;
@@ -56,7 +58,9 @@ impl World {
             self.gone(from, destination, &packet, "  (lost)");
             return;
         }
-        if let Body::Ike(datagram) = &packet.body {
+        if let Body::Ike(datagram) = &packet.body
+            && is_message(&packet.body)
+        {
             let fate = if copies.len() > 1 { "  (twice)" } else { "" };
             let to = self.named(from, destination);
             let sight = Sight::Sent { from, to, datagram: Arc::clone(datagram), fate };
@@ -70,6 +74,12 @@ impl World {
             self.pending += usize::from(is_message(&packet.body));
             self.push(self.now + copy.delay, Due::Arrive { from, site, packet });
         }
+    }
+
+    fn is_jammed(&self, from: usize, packet: &Packet) -> bool {
+        let Body::Esp(esp) = &packet.body else { return false };
+        let key = SaKey { destination: packet.destination.ip(), spi: esp.spi };
+        self.jammed.contains(&(from, key))
     }
 
     fn rule_for(&mut self, from: usize, body: &Body) -> Option<Fate> {
@@ -122,6 +132,7 @@ impl World {
 
     fn gone(&mut self, from: usize, destination: IpAddr, packet: &Packet, fate: &'static str) {
         match &packet.body {
+            Body::Ike(_) if !is_message(&packet.body) => {}
             Body::Ike(datagram) => {
                 let to = self.named(from, destination);
                 let sight = Sight::Sent { from, to, datagram: Arc::clone(datagram), fate };
