@@ -275,6 +275,7 @@ pub fn acquire(acquire: &Acquire) -> Option<sad::Acquire> {
         sequence: acquire.seq,
         reqid: Reqid(template.map_or(0, |template| template.reqid)),
         mode: template.map_or(Some(Mode::Transport), |template| mode_back(template.mode))?,
+        packet: outbound_selector(&acquire.selector),
     })
 }
 
@@ -288,6 +289,7 @@ pub fn larval_acquire(larval: &Sa) -> Option<sad::Acquire> {
         sequence: larval.seq,
         reqid: Reqid(larval.reqid),
         mode: mode_back(larval.mode)?,
+        packet: outbound_selector(&larval.selector),
     })
 }
 
@@ -498,6 +500,7 @@ mod tests {
     #[test]
     fn an_acquire_names_its_policy_its_addresses_and_its_number() {
         let policy = kernel_policy();
+        let packet = outbound_selector(&policy.selector);
         let kernel = Acquire {
             id: SaId::esp(address("192.0.2.2"), 0),
             source: address("192.0.2.1"),
@@ -517,6 +520,7 @@ mod tests {
             sequence: 77,
             reqid: Reqid(5),
             mode: Mode::Transport,
+            packet,
         };
         assert_eq!(acquire(&kernel), Some(expected));
         let ah = Acquire { id: SaId { protocol: Protocol::AH, ..kernel.id }, ..kernel };

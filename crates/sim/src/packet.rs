@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ike_proto::ids::ChildSpi;
 use ike_proto::policy::sad::Mode;
+use ike_proto::policy::selector::{Net, Selector, Side};
 
 use crate::null_crypto::Digest;
 
@@ -64,4 +65,17 @@ pub struct Inner {
     pub number: u64,
     /// Whether it answers the packet of this number.
     pub reply: bool,
+}
+
+impl Inner {
+    /// Exactly this packet's kind of traffic, seen from its sender.
+    #[must_use]
+    pub fn selector(&self) -> Selector {
+        let side = |address, port| Side { net: Net::host(address), port: Some(port) };
+        Selector {
+            local: side(self.source, self.source_port),
+            remote: side(self.destination, self.destination_port),
+            protocol: self.protocol,
+        }
+    }
 }

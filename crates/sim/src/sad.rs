@@ -275,6 +275,7 @@ impl ModelSad {
             sequence: self.acquire_sequence,
             reqid: policy.template.reqid,
             mode: policy.template.mode,
+            packet: Some(inner.selector()),
         };
         let until = self.now + ACQUIRE_EXPIRES;
         self.acquires.insert(policy.index, Waiting { acquire, selector: policy.selector, until });

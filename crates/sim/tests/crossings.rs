@@ -183,6 +183,25 @@ fn ike_rekey_against_ike_rekey() {
     all_hold(&family("IKE/IKE", Deed::RekeyIke, Deed::RekeyIke));
 }
 
+/// The winner's DELETE of the old SA may come while the loser computes the keys of its own successor: that one must be made all
+/// the same, to be deleted by who made it, or the winner waits for its DELETE (RFC 7296 §2.8.1).
+#[test]
+fn who_made_a_redundant_ike_sa_deletes_it_though_the_old_one_is_gone() {
+    let seeds = sweep(0..60, |seed| {
+        let mut two = TwoHosts::plain();
+        two.peers.iter_mut().for_each(|peer| peer.lifetime = Duration::from_secs(25));
+        let calm = Conditions { delay: Span::millis(10, 12), ..Conditions::calm() };
+        let mut scenario = Scenario { link: calm, goal: Goal::Elapsed, ..two.scenario() };
+        scenario.job_delay = Span::millis(0, 150);
+        scenario.script.actions = vec![(BEGIN, Deed::RekeyIke.action(0)), (BEGIN, Deed::RekeyIke.action(1))];
+        let mut world = World::new(seed, &scenario);
+        // Long before what nobody deletes is cleared away.
+        world.run_until(BEGIN + Duration::from_secs(8), |_| false);
+        world.at_rest().map_err(|unrest| Failure::of(seed, unrest.to_string(), &world))
+    });
+    seeds.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
 #[test]
 fn a_peer_that_restarts_in_the_middle_of_an_ike_rekey() {
     all_hold(&family("IKE/restart", Deed::RekeyIke, Deed::Reboot));

@@ -80,7 +80,7 @@ impl Pair {
         }
     }
 
-    /// Whether a child was there for long enough; that is told once.
+    /// Whether a child was there for long enough, which ends a row of failures; that is told once.
     fn has_held(&mut self, now: Instant) -> bool {
         let held = self.up_since.is_some_and(|since| since + PROVED <= now);
         if held {
@@ -291,7 +291,10 @@ impl Endpoint {
         }
         self.wish_all(cx, key);
         let pair = self.pair(cx.now, key.local, key.remote);
-        match (pair.has_held(cx.now), pair.preferred) {
+        // One that did not hold is made again at once, but only once in a row.
+        let at_once = pair.has_held(cx.now) || pair.failures == 0;
+        pair.failures = pair.failures.max(1);
+        match (at_once, pair.preferred) {
             (true, true) => self.pursue(cx, key, "the SA was lost"),
             (true, false) => {
                 self.chores.insert((cx.now + AFTER_YOU, Chore::Initiate(key)));

@@ -16,6 +16,7 @@ use crate::policy::spd::{Policy, PolicySet, Template};
 use crate::rng::Rng;
 use crate::secret::Secret;
 use crate::time::Instant;
+use crate::wire::registry::NotifyType;
 
 /// Arguments of every handler: time, randomness, cryptography, the kernel, configuration, and the way out.
 pub struct Env<'a> {
@@ -93,6 +94,20 @@ impl Wanted {
         Self { policy: policy.index, selector: policy.selector, template: policy.template, acquire }
     }
 
+    /// What is left to ask for when the peer refuses with `notify`: one that makes children only for single pairs of traffic
+    /// selectors (SINGLE_PAIR_REQUIRED, RFC 7296 §2.9.1) is asked for the packet's own.
+    ///
+    /// # Errors
+    /// The wish itself, if there is nothing else to ask for.
+    pub fn single_pair(self, notify: NotifyType) -> Result<Self, Box<Self>> {
+        let packet =
+            self.acquire.and_then(|acquire| acquire.packet).filter(|packet| *packet != self.selector);
+        match packet.filter(|_| notify == NotifyType::SINGLE_PAIR_REQUIRED) {
+            Some(selector) => Ok(Self { selector, ..self }),
+            None => Err(Box::new(self)),
+        }
+    }
+
     /// What of it an SA between these two ends carries.
     #[must_use]
     pub fn between(&self, ends: (IpAddr, IpAddr)) -> Selector {
@@ -138,4 +153,42 @@ pub enum Signal {
     ChildFailed(Wanted, String),
     /// A child ended while its IKE SA lives.
     ChildDown(PolicyIndex, String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Reqid;
+    use crate::policy::sad::Mode;
+    use crate::policy::selector::{Net, Side};
+
+    fn selector(port: Option<u16>) -> Selector {
+        let side = |text: &str, port| Side { net: Net::host(text.parse().unwrap()), port };
+        let protocol = if port.is_some() { 6 } else { 0 };
+        Selector { local: side("192.0.2.1", None), remote: side("192.0.2.2", port), protocol }
+    }
+
+    fn wanted(packet: Option<Selector>) -> Wanted {
+        let template = Template { mode: Mode::Transport, reqid: Reqid(0), endpoints: None, optional: false };
+        let acquire = Acquire {
+            policy: PolicyIndex(1),
+            local: "192.0.2.1".parse().unwrap(),
+            remote: "192.0.2.2".parse().unwrap(),
+            sequence: 7,
+            reqid: Reqid(0),
+            mode: Mode::Transport,
+            packet,
+        };
+        Wanted { policy: PolicyIndex(1), selector: selector(None), template, acquire: Some(acquire) }
+    }
+
+    #[test]
+    fn a_peer_that_takes_single_pairs_only_is_asked_for_the_packets_own_once() {
+        let packet = selector(Some(5432));
+        let single = wanted(Some(packet)).single_pair(NotifyType::SINGLE_PAIR_REQUIRED).unwrap();
+        assert_eq!(single.selector, packet);
+        assert!(single.single_pair(NotifyType::SINGLE_PAIR_REQUIRED).is_err());
+        assert!(wanted(Some(packet)).single_pair(NotifyType::TS_UNACCEPTABLE).is_err());
+        assert!(wanted(None).single_pair(NotifyType::SINGLE_PAIR_REQUIRED).is_err());
+    }
 }

@@ -229,7 +229,8 @@ impl IkeSa {
     pub fn delete_child(&mut self, env: &mut Env<'_>, spi_in: ChildSpi, cause: &str) {
         let common = &mut self.common;
         let gone = common.children.remove(env, &common.core, cause, |child| child.spi_in == spi_in);
-        for child in gone {
+        // Of one that is draining the peer knows already.
+        for child in gone.into_iter().filter(children::Child::is_current) {
             env.signals.push(Signal::ChildDown(child.policy, cause.to_owned()));
             common.tasks.delete_child(child.spi_in);
         }

@@ -128,6 +128,8 @@ pub struct Acquire {
     pub reqid: Reqid,
     /// Of the template that asks.
     pub mode: Mode,
+    /// The packet that asks, as far as it is known.
+    pub packet: Option<Selector>,
 }
 
 /// How much an SA has carried.

@@ -183,7 +183,10 @@ pub fn complete_child(env: &mut Env<'_>, common: &mut Common, plan: Plan, parts:
             if peer_has_it {
                 common.tasks.delete_child(spi_in);
             }
-            child_failed(env, common, Some(wanted), &error.to_string());
+            match wanted.single_pair(error.notify()) {
+                Ok(single) => common.tasks.create_child(single),
+                Err(wanted) => child_failed(env, common, Some(*wanted), &error.to_string()),
+            }
         }
     }
 }

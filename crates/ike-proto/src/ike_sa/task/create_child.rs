@@ -172,10 +172,13 @@ impl Creating {
             Some(old) => rekey_child::refused(env, common, old, wanted, error.notify()),
             // The peer has made what we wanted.
             None if crossed => {}
-            None => {
-                child_failed(env, common, Some(wanted), &error.to_string());
-                common.note_refusal(env, error.notify());
-            }
+            None => match wanted.single_pair(error.notify()) {
+                Ok(single) => common.tasks.create_child(single),
+                Err(wanted) => {
+                    child_failed(env, common, Some(*wanted), &error.to_string());
+                    common.note_refusal(env, error.notify());
+                }
+            },
         }
         None
     }

@@ -64,13 +64,16 @@ pub fn handle_informational(env: &mut Env<'_>, common: &mut Common, flow: Flow, 
     }
     if parts.deletes().any(|delete| delete.protocol == ProtocolId::IKE) {
         common.respond(env, flow, ExchangeType::INFORMATIONAL, &[]);
+        if common.outlive() {
+            // Ours comes, and goes if it has lost: who made a redundant SA deletes it (RFC 7296 §2.8.1).
+            return After::GoOn;
+        }
         return match common.crossing_ike() {
             // Both ends made a successor, and the peer has seen which one stays: it is the one it made.
             Some(successor) => {
                 env.signals.push(Signal::HandOver(successor));
                 After::Gone
             }
-            None if common.outlive() => After::GoOn,
             None => After::End("deleted by the peer".to_owned()),
         };
     }

@@ -161,12 +161,12 @@ impl Rekeying {
 
     /// It came to nothing: the peer's successor takes its place if there is one, else it is tried again after a pause.
     fn fail(self, env: &mut Env<'_>, common: &mut Common, error: &Error) -> (Option<Self>, After) {
-        if self.outlived {
-            return (None, After::Lost("deleted by the peer".to_owned()));
-        }
         if let Some(crossing) = self.crossing {
             env.signals.push(Signal::HandOver(crossing.sa));
-            return (None, After::Yield);
+            return (None, if self.outlived { After::Gone } else { After::Yield });
+        }
+        if self.outlived {
+            return (None, After::Lost("deleted by the peer".to_owned()));
         }
         // Children first: theirs is the traffic, and they have a hard limit.
         let refusals = common.core.refusals.saturating_add(2);
