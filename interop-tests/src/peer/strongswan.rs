@@ -188,6 +188,7 @@ fn own_copy(program: &str, directory: &Path) -> Result<PathBuf> {
     Ok(copy)
 }
 
+/// A silent peer is given up after 16 s, not after strongSwan's 165: scenarios wait for that.
 fn strongswan_conf(directory: &Path, log: &Path) -> String {
     let (directory, log) = (directory.display(), log.display());
     format!(
@@ -197,6 +198,9 @@ fn strongswan_conf(directory: &Path, log: &Path) -> String {
 charon-systemd {{
     load = {PLUGINS}
     install_routes = no
+    retransmit_timeout = 2.0
+    retransmit_base = 1.5
+    retransmit_tries = 3
     plugins {{
         vici {{
             socket = unix://{directory}/charon.vici

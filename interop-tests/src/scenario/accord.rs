@@ -16,6 +16,8 @@ pub(super) struct Both<'a> {
     pub(super) swan: (&'a StrongSwan, stream::End<'a>),
     /// The pair's place in charon's configuration.
     pub(super) number: usize,
+    /// SPIs in the kernel of charon's host that do not count: a charon that was killed has left them there.
+    pub(super) strays: &'a BTreeSet<u32>,
 }
 
 /// What both ends call the pair's SAs.
@@ -71,7 +73,7 @@ impl Both<'_> {
         let theirs = self.swans()?;
         ensure!(ours == theirs, "coatid has {ours:x?}, charon has {theirs:x?}");
         for end in [self.coati.1, self.swan.1] {
-            let states = states(end)?;
+            let states = self.states(end)?;
             let name = end.host.name();
             let spis: Vec<u32> = states.iter().map(|state| state.spi).collect();
             for spi in ours.child {
@@ -87,9 +89,19 @@ impl Both<'_> {
     fn kernel_spis(&self) -> Result<BTreeSet<u32>> {
         let mut spis = BTreeSet::new();
         for end in [self.coati.1, self.swan.1] {
-            spis.extend(states(end)?.iter().map(|state| state.spi));
+            spis.extend(self.states(end)?.iter().map(|state| state.spi));
         }
         Ok(spis)
+    }
+
+    /// The pair's ESP SAs in a host's kernel.
+    fn states(&self, end: stream::End<'_>) -> Result<Vec<xfrm::State>> {
+        let addresses = [end.pair.local, end.pair.remote];
+        let swans = end.host == self.swan.1.host;
+        let mut states = xfrm::states(end.host)?;
+        states.retain(|state| addresses.contains(&state.source) && addresses.contains(&state.destination));
+        states.retain(|state| !(swans && self.strays.contains(&state.spi)));
+        Ok(states)
     }
 
     fn coatis(&self) -> Result<Accord> {
@@ -132,14 +144,6 @@ impl Both<'_> {
             child: [spi(&child.spi_out)?, spi(&child.spi_in)?],
         })
     }
-}
-
-/// The pair's ESP SAs in its host's kernel.
-fn states(end: stream::End<'_>) -> Result<Vec<xfrm::State>> {
-    let addresses = [end.pair.local, end.pair.remote];
-    let mut states = xfrm::states(end.host)?;
-    states.retain(|state| addresses.contains(&state.source) && addresses.contains(&state.destination));
-    Ok(states)
 }
 
 fn spi(text: &str) -> Result<u32> {

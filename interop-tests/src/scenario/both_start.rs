@@ -35,7 +35,7 @@ pub(super) fn all() -> Vec<Scenario> {
         scenario(
             "strongswan-both-start",
             "Coati and strongSwan start and begin every pair at once: one IKE SA and one child of each is left",
-            Runs::Always,
+            Runs::InFull,
             both_start,
         ),
         scenario(
@@ -104,7 +104,8 @@ fn both_initiate(stage: &Stage) -> Result<()> {
 
 /// Deletes what SAs there are, and has both ends begin every pair at the same time, far from each other.
 fn begin_at_both_ends(hosts: &Hosts, coati: &Coati, swan: &StrongSwan) -> Result<()> {
-    for sa in swan.sas()? {
+    // Of a handshake from which Coati has stepped back charon keeps half an SA, unnamed, for half a minute.
+    for sa in swan.sas()?.into_iter().filter(|sa| sa.state == "ESTABLISHED") {
         swan.terminate(&sa.name)?;
     }
     hosts.impair(FAR, 0)?;

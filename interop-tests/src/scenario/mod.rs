@@ -11,6 +11,7 @@ mod refuse;
 mod rekeys;
 mod stop;
 mod stranger;
+mod swan_outages;
 
 use std::fmt;
 use std::time::Duration;
@@ -91,6 +92,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(refuse::all());
     all.extend(rekeys::all());
     all.extend(both_start::all());
+    all.extend(swan_outages::all());
     all.push(demo::scenario());
     all
 }

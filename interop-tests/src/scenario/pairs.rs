@@ -1,16 +1,18 @@
 //! Two hosts, coatid on the one and charon on the other, with one or several pairs between them.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::accord::{Accord, Both};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::net::{Host, Impairment, Lan, Port};
 use crate::peer::{Coati, Config, Pair, StrongSwan, Times, coati};
 use crate::stage::Stage;
 use crate::stream::{self, Stream};
 use crate::suite::AES256GCM_X25519;
 use crate::traffic::{self, Marker};
+use crate::{wait, xfrm};
 
 /// Where the traffic goes.
 pub(super) const SERVICE: u16 = 7200;
@@ -23,6 +25,8 @@ pub(super) struct Hosts {
     ports: [Port; 2],
     pairs: Vec<[Pair; 2]>,
     pub(super) times: Times,
+    /// SPIs that a killed charon has left in its kernel.
+    pub(super) strays: BTreeSet<u32>,
 }
 
 impl Hosts {
@@ -39,7 +43,14 @@ impl Hosts {
         };
         let (coatis, swans) = (Host::new(names[0])?, Host::new(names[1])?);
         let ports = [join(&coatis, 0)?, join(&swans, 1)?];
-        Ok(Hosts { coatis, swans, ports, pairs: (0..count).map(pair).collect(), times })
+        Ok(Hosts {
+            coatis,
+            swans,
+            ports,
+            pairs: (0..count).map(pair).collect(),
+            times,
+            strays: BTreeSet::new(),
+        })
     }
 
     /// What coatid is to do.
@@ -63,6 +74,13 @@ impl Hosts {
         let swan = StrongSwan::start(stage, &self.swans, &self.swans_config())?;
         let files = coati::Files::write(stage, &self.coatis, &self.coatis_config())?.at_start();
         let coati = Coati::start(stage, &self.coatis, &files)?;
+        for number in 0..self.count() {
+            for end in self.ends(number) {
+                let sent =
+                    || xfrm::states(end.host).map(|all| all.iter().any(|sa| sa.source == end.pair.local));
+                wait::until(Duration::from_secs(20), "every pair to have SAs", || Ok(sent()?.then_some(())))?;
+            }
+        }
         self.check_traffic()?;
         Ok((coati, swan))
     }
@@ -98,7 +116,8 @@ impl Hosts {
         Stream::start(self.ends(number), SERVICE, pace, marker)
     }
 
-    /// Every pair's one IKE SA and one child, by the rule given ([`super::accord::at_rest`], [`super::accord::between_rekeys`]).
+    /// Every pair's one IKE SA and one child, all pairs at once, by the rule given ([`super::accord::at_rest`],
+    /// [`super::accord::between_rekeys`]).
     pub(super) fn accords(
         &self,
         (coati, swan): (&Coati, &StrongSwan),
@@ -106,9 +125,13 @@ impl Hosts {
         limit: Duration,
     ) -> Result<Vec<Accord>> {
         let accord = |number: usize| {
-            let [one, other] = self.ends(number);
-            rule(Both { coati: (coati, one), swan: (swan, other), number }, limit)
+            let ([one, other], strays) = (self.ends(number), &self.strays);
+            rule(Both { coati: (coati, one), swan: (swan, other), number, strays }, limit)
         };
-        (0..self.count()).map(accord).collect()
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = (0..self.count()).map(|number| scope.spawn(move || accord(number))).collect();
+            let panicked = |_| Failure::new("a thread that compares two ends panicked");
+            asked.into_iter().map(|thread| thread.join().map_err(panicked)?).collect()
+        })
     }
 }
