@@ -8,6 +8,7 @@ pub mod draw;
 pub mod flood;
 pub mod forge;
 pub mod host;
+pub mod impostor;
 pub mod link;
 pub mod nat;
 pub mod network;

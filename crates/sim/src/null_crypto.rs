@@ -10,10 +10,32 @@ use ike_proto::wire::registry::{EncrId, IntegId, KeId, PrfId};
 #[derive(Clone, Copy, Default, Debug)]
 pub struct NullProvider;
 
-impl Provider for NullProvider {
-    fn prf(&self, id: PrfId) -> Option<&dyn Prf> {
+impl NullProvider {
+    pub(crate) fn find_prf(id: PrfId) -> Option<&'static dyn Prf> {
         let found = PRFS.iter().find(|prf| prf.id == id)?;
         Some(found)
+    }
+
+    pub(crate) fn find_key_exchange(id: KeId) -> Option<&'static dyn KeyExchange> {
+        let found = METHODS.iter().find(|method| method.id == id)?;
+        Some(found)
+    }
+}
+
+/// Every kind of protection there is.
+pub(crate) fn protections() -> impl Iterator<Item = &'static dyn Protection> {
+    PROTECTIONS.iter().map(|protection| -> &dyn Protection { protection })
+}
+
+/// The place of a kind among [`protections`].
+pub(crate) fn place(encr: EncrId, key_bits: Option<u16>, integ: Option<IntegId>) -> Option<usize> {
+    let integ = integ.filter(|id| *id != IntegId::NONE);
+    PROTECTIONS.iter().position(|it| (it.encr, it.key_bits, it.integ) == (encr, key_bits, integ))
+}
+
+impl Provider for NullProvider {
+    fn prf(&self, id: PrfId) -> Option<&dyn Prf> {
+        Self::find_prf(id)
     }
 
     fn protection(
@@ -22,15 +44,11 @@ impl Provider for NullProvider {
         key_bits: Option<u16>,
         integ: Option<IntegId>,
     ) -> Option<&dyn Protection> {
-        let integ = integ.filter(|id| *id != IntegId::NONE);
-        let found =
-            PROTECTIONS.iter().find(|it| (it.encr, it.key_bits, it.integ) == (encr, key_bits, integ))?;
-        Some(found)
+        protections().nth(place(encr, key_bits, integ)?)
     }
 
     fn key_exchange(&self, id: KeId) -> Option<&dyn KeyExchange> {
-        let found = METHODS.iter().find(|method| method.id == id)?;
-        Some(found)
+        Self::find_key_exchange(id)
     }
 
     fn sha1(&self, parts: &[&[u8]]) -> [u8; 20] {

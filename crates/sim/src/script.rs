@@ -142,6 +142,9 @@ pub enum Fate {
     Flip(u64),
     /// It passes, and its sender gets a forged response in the peer's name before the true one.
     Forge(Forgery),
+    /// A request, on an established SA, that the peer never sees; the sender gets this error, sealed with the peer's keys.
+    /// Messages in fragments pass as they are. Only with null cryptography.
+    Refuse(NotifyType),
 }
 
 /// What somebody on the path, who has no keys, sends in the peer's name.

@@ -16,6 +16,7 @@ use ike_proto::time::{Duration, Instant};
 
 use crate::flood::{Flood, FloodSpec};
 use crate::host::Host;
+use crate::impostor::{Impostor, Telling};
 use crate::link::Conditions;
 use crate::network::{Network, Site};
 use crate::null_crypto::Digest;
@@ -23,7 +24,7 @@ use crate::oracle::{self, Broken, Oracle, Place, Unrest, Violation};
 use crate::packet::Packet;
 use crate::sad::Notice;
 use crate::scenario::{Crypto, HostSpec, Scenario};
-use crate::script::{Action, Rule};
+use crate::script::{Action, Fate, Rule};
 use crate::trace::{Sight, Trace};
 use crate::traffic::Flow;
 
@@ -88,6 +89,7 @@ pub struct World {
     weather: Conditions,
     /// SAs whose packets the link loses: by sender, receiver's address and SPI.
     jammed: BTreeSet<(usize, SaKey)>,
+    impostor: Impostor,
     rules: Vec<Rule>,
     flows: Vec<Flow>,
     floods: Vec<Flood>,
@@ -113,7 +115,12 @@ impl World {
     #[must_use]
     pub fn new(seed: u64, scenario: &Scenario) -> Self {
         let mut rng = Rng::new(&Seed::from_u64(seed));
-        let provider = scenario.crypto.provider();
+        let refuses = |rule: &Rule| matches!(rule.fate, Fate::Refuse(_));
+        let telling = scenario.script.rules.iter().any(refuses).then(|| Arc::new(Telling::new()));
+        let provider = match &telling {
+            Some(telling) => Arc::<Telling>::clone(telling),
+            None => scenario.crypto.provider(),
+        };
         let start = |spec: &HostSpec| {
             Host::start(spec.clone(), Arc::clone(&provider), Rng::new(&rng.fork()), Instant::ZERO)
         };
@@ -128,6 +135,7 @@ impl World {
             network: Network::new(scenario),
             weather: scenario.link,
             jammed: BTreeSet::new(),
+            impostor: Impostor::new(telling),
             rules: scenario.script.rules.clone(),
             flows: scenario.flows.iter().copied().map(Flow::new).collect(),
             floods: scenario.floods.iter().filter_map(flood).collect(),

@@ -2,9 +2,9 @@
 
 use coati_sim::link::Conditions;
 use coati_sim::scenario::{Goal, Scenario};
-use coati_sim::script::Action;
+use coati_sim::script::{Action, Fate, Match, Rule};
 use coati_sim::trace::Sight;
-use coati_sim::{Failure, World, draw, reach, sweep};
+use coati_sim::{Failure, TwoHosts, World, draw, reach, sweep};
 use ike_proto::config::EndpointConfig;
 use ike_proto::endpoint::status::PairState;
 use ike_proto::output::What;
@@ -92,4 +92,48 @@ fn a_pair_whose_policies_go_and_come_has_one_child_again() {
         reach(seed, &mut world, patience, |world| world.at_rest().is_ok())
     })
     .unwrap();
+}
+
+/// Two hosts of `seed` that rekey their child every 200 seconds and their IKE SA every 500, the beginner first. After a
+/// refusal a rekey may wait a minute: the kernel's hard limit, at one and a half lifetimes, leaves time for that.
+fn rekeying(seed: u64) -> TwoHosts {
+    let mut two = draw::two_hosts(seed);
+    let starter = two.starter;
+    for (host, peer) in two.peers.iter_mut().enumerate() {
+        let times = if host == starter { 1 } else { 4 };
+        peer.child.lifetime = Duration::from_secs(200) * times;
+        peer.lifetime = Duration::from_secs(500) * times;
+    }
+    two
+}
+
+#[test]
+fn a_rekey_that_the_peer_refuses_for_a_while_loses_no_packet() {
+    let errors = [NotifyType::TEMPORARY_FAILURE, NotifyType::NO_PROPOSAL_CHOSEN];
+    for error in errors {
+        let told = sweep(0..40, |seed| {
+            let two = rekeying(seed);
+            let link = Conditions { loss: seed % 3 * 20, ..Conditions::rough(0) };
+            let mut scenario = Scenario { link, goal: Goal::Elapsed, ..two.scenario() };
+            let requests = Match::request(two.starter, ExchangeType::CREATE_CHILD_SA);
+            let (skip, times) = (u32::try_from(seed % 4).unwrap_or(0), 2);
+            scenario.script.rules.push(Rule { when: requests, skip, times, fate: Fate::Refuse(error) });
+            let mut world = World::new(seed, &scenario);
+            reach(seed, &mut world, Duration::from_secs(60), |world| world.at_rest().is_ok())?;
+            world.run_for(Duration::from_secs(3));
+            let (before, made) = (world.dropped(), world.counts().children);
+            world.run_for(Duration::from_secs(1200));
+            reach(seed, &mut world, Duration::from_secs(60), |world| world.at_rest().is_ok())?;
+            let (lost, children) = (world.dropped() - before, world.counts().children - made);
+            let told = refused(&world, 1 - two.starter, ExchangeType::CREATE_CHILD_SA, error);
+            if lost > 0 || children < 6 {
+                let what = format!("{error}: {lost} packets lost, {children} children made");
+                return Err(Failure::of(seed, what, &world));
+            }
+            Ok(told)
+        });
+        // In some seeds the rule meets only repetitions of what went its way before.
+        let told = told.unwrap().into_iter().filter(|told| *told).count();
+        assert!(told >= 30, "{error}: {told} of 40");
+    }
 }

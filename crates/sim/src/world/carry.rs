@@ -46,6 +46,14 @@ impl World {
         let destination = packet.destination.ip();
         let fate =
             if self.is_jammed(from, &packet) { Some(Fate::Drop) } else { self.rule_for(from, &packet.body) };
+        if let Body::Ike(datagram) = &mut packet.body {
+            if let Some(Fate::Refuse(notify)) = fate {
+                self.impostor.refuse(datagram, notify);
+            }
+            if let Some(replaced) = self.impostor.replace(datagram) {
+                *datagram = replaced;
+            }
+        }
         let Some(site) = self.network.leave(self.now, from, &mut packet) else {
             self.gone(from, destination, &packet, "  (no way)");
             return;
@@ -98,7 +106,7 @@ impl World {
     fn copies(&mut self, fate: Option<Fate>) -> Vec<Copy> {
         let usual = self.weather.delay.min;
         match fate {
-            None => self.weather.carry(&mut self.link_rng),
+            None | Some(Fate::Refuse(_)) => self.weather.carry(&mut self.link_rng),
             Some(Fate::Drop) => Vec::new(),
             Some(Fate::Delay(delay)) => vec![Copy { delay, flip: None }],
             Some(Fate::Repeat { copies, every }) => {

@@ -1,0 +1,195 @@
+//! A peer that answers as a script says: somebody on the link who has the keys, because null cryptography tells them.
+//!
+//! ```text
+//! request N {SA, Nonce, TS} --> | becomes INFORMATIONAL N {}     --> the peer knows of nothing
+//! N(NO_ADDITIONAL_SAS)     <-- | instead of INFORMATIONAL N {}  <-- and its message ids go on
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ike_proto::crypto::provider::{Fault, KeyExchange, Prf, Protection, ProtectionKeys, Provider};
+use ike_proto::ids::IkeSpi;
+use ike_proto::message::protect::seal;
+use ike_proto::wire::registry::{EncrId, ExchangeType, IntegId, KeId, NotifyType, PayloadType, PrfId};
+use ike_proto::wire::udp_encap::NON_ESP_MARKER;
+use ike_proto::wire::{Header, Located, Notify, Payload, SealedKind, locate};
+
+use crate::null_crypto::{self, NullProvider};
+use crate::trace::strip_marker;
+
+/// What sealed the messages that end with these octets.
+type Heard = Arc<Mutex<BTreeMap<Vec<u8>, (usize, ProtectionKeys)>>>;
+
+/// Null cryptography that remembers with which keys each message was sealed.
+pub struct Telling {
+    protections: Vec<Tapped>,
+    heard: Heard,
+}
+
+impl Telling {
+    /// Nothing was sealed yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let heard = Heard::default();
+        let tapped = |(number, inner)| Tapped { number, inner, heard: Arc::clone(&heard) };
+        Self { protections: null_crypto::protections().enumerate().map(tapped).collect(), heard }
+    }
+
+    /// The message with its exchange and payloads replaced, sealed again with the same keys and IV; nobody gets the first one.
+    fn resealed(&self, message: &[u8], exchange: ExchangeType, payloads: &[Payload]) -> Option<Vec<u8>> {
+        let header = Header::read(message).ok()?;
+        let Ok(Located::Sealed(sealed)) = locate(message, &header) else { return None };
+        let iv = message.get(sealed.associated_len..)?.first_chunk()?;
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let icv = |len: usize| message.len().checked_sub(len).and_then(|at| message.get(at..));
+        let (number, keys) = [16, 24, 32].into_iter().find_map(|len| heard.get(icv(len)?))?;
+        let header = Header { exchange, first: PayloadType::NONE, length: 0, ..header };
+        let whole = sealed.kind == SealedKind::Whole;
+        let protection = self.protections.get(*number).filter(|_| whole)?.inner;
+        seal(protection, keys, &header, payloads, u64::from_be_bytes(*iv)).ok()
+    }
+}
+
+impl Default for Telling {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Provider for Telling {
+    fn prf(&self, id: PrfId) -> Option<&dyn Prf> {
+        NullProvider::find_prf(id)
+    }
+
+    fn protection(
+        &self,
+        encr: EncrId,
+        key_bits: Option<u16>,
+        integ: Option<IntegId>,
+    ) -> Option<&dyn Protection> {
+        let number = null_crypto::place(encr, key_bits, integ)?;
+        let tapped: &dyn Protection = self.protections.get(number)?;
+        Some(tapped)
+    }
+
+    fn key_exchange(&self, id: KeId) -> Option<&dyn KeyExchange> {
+        NullProvider::find_key_exchange(id)
+    }
+
+    fn sha1(&self, parts: &[&[u8]]) -> [u8; 20] {
+        NullProvider.sha1(parts)
+    }
+}
+
+struct Tapped {
+    number: usize,
+    inner: &'static dyn Protection,
+    heard: Heard,
+}
+
+impl Protection for Tapped {
+    fn encr_key_len(&self) -> usize {
+        self.inner.encr_key_len()
+    }
+
+    fn integ_key_len(&self) -> usize {
+        self.inner.integ_key_len()
+    }
+
+    fn iv_len(&self) -> usize {
+        self.inner.iv_len()
+    }
+
+    fn block_len(&self) -> usize {
+        self.inner.block_len()
+    }
+
+    fn icv_len(&self) -> usize {
+        self.inner.icv_len()
+    }
+
+    fn initialization_vector(&self, keys: &ProtectionKeys, sequence: u64, out: &mut Vec<u8>) {
+        self.inner.initialization_vector(keys, sequence, out);
+    }
+
+    fn seal(
+        &self,
+        keys: &ProtectionKeys,
+        iv: &[u8],
+        associated: &[u8],
+        text: &mut [u8],
+    ) -> Result<Vec<u8>, Fault> {
+        let icv = self.inner.seal(keys, iv, associated, text)?;
+        let copy = ProtectionKeys { encr: keys.encr.duplicate(), integ: keys.integ.duplicate() };
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(icv.clone(), (self.number, copy));
+        Ok(icv)
+    }
+
+    fn open(
+        &self,
+        keys: &ProtectionKeys,
+        iv: &[u8],
+        associated: &[u8],
+        text: &mut [u8],
+        icv: &[u8],
+    ) -> Result<(), Fault> {
+        self.inner.open(keys, iv, associated, text, icv)
+    }
+}
+
+/// An exchange by its SA, who began it (the SA's original initiator or not), and its message id.
+type ExchangeName = (IkeSpi, IkeSpi, bool, u32);
+
+/// The one on the link.
+#[derive(Default)]
+pub struct Impostor {
+    telling: Option<Arc<Telling>>,
+    /// Requests that were taken away, with what their senders are told.
+    refused: BTreeMap<ExchangeName, (ExchangeType, NotifyType)>,
+    /// Requests that went their way: what the peer may know of is not refused when it is sent again.
+    passed: BTreeSet<ExchangeName>,
+}
+
+impl Impostor {
+    /// One who has the keys that `telling` tells.
+    #[must_use]
+    pub const fn new(telling: Option<Arc<Telling>>) -> Self {
+        Self { telling, refused: BTreeMap::new(), passed: BTreeSet::new() }
+    }
+
+    /// From now on the request in `datagram` is refused with `notify`, unless it went its way before; its receiver never
+    /// sees it.
+    pub fn refuse(&mut self, datagram: &[u8], notify: NotifyType) {
+        if let Some((name, header)) = named(datagram).filter(|(_, header)| !header.flags.is_response())
+            && !self.passed.contains(&name)
+        {
+            self.refused.insert(name, (header.exchange, notify));
+        }
+    }
+
+    /// What travels instead of `datagram`, if it belongs to a refused exchange.
+    pub fn replace(&mut self, datagram: &[u8]) -> Option<Arc<[u8]>> {
+        let telling = self.telling.as_ref()?;
+        let (name, header) = named(datagram)?;
+        let Some((exchange, notify)) = self.refused.get(&name).copied() else {
+            self.passed.insert(name);
+            return None;
+        };
+        let message = strip_marker(datagram);
+        let marker: &[u8] = if message.len() < datagram.len() { &NON_ESP_MARKER } else { &[] };
+        let replaced = if header.flags.is_response() {
+            telling.resealed(message, exchange, &[Payload::Notify(Notify::error(notify))])?
+        } else {
+            telling.resealed(message, ExchangeType::INFORMATIONAL, &[])?
+        };
+        Some([marker, &replaced].concat().into())
+    }
+}
+
+fn named(datagram: &[u8]) -> Option<(ExchangeName, Header)> {
+    let header = Header::read(strip_marker(datagram)).ok()?;
+    // A response is of an exchange that the other end began.
+    let begun_by_initiator = header.flags.is_initiator() != header.flags.is_response();
+    Some(((header.spi_i, header.spi_r, begun_by_initiator, header.message_id), header))
+}
