@@ -2,13 +2,17 @@
 //!
 //! What is not here is not proposed: no MD5, DES or 3DES, no SHA-1 but for the two hashes the protocol itself fixes, and
 //! none of the groups 1, 2, 5, 22, 23 and 24 (RFC 8247 §2.4).
+//!
+//! [`DefaultProvider`] is what the engine calls. [`sign`] has the keys and the AUTH payloads made with them.
 
 mod aead;
 mod cbc_hmac;
 mod dh;
 mod ec;
 mod modp;
+mod pem;
 mod prf;
+pub mod sign;
 mod x25519;
 
 use aes::{Aes128, Aes192, Aes256};
@@ -83,6 +87,27 @@ mod testing {
             text.chars().filter_map(|c| c.to_digit(16)).map(|d| u8::try_from(d).unwrap()).collect();
         assert!(digits.len().is_multiple_of(2), "odd number of digits: {text}");
         digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    }
+
+    /// Key files; `testdata/README.md` says how they were made.
+    pub(crate) mod key_files {
+        pub(crate) const RSA_2048: &[u8] = include_bytes!("../testdata/rsa2048.pem");
+        pub(crate) const RSA_2048_PKCS1: &[u8] = include_bytes!("../testdata/rsa2048-pkcs1.pem");
+        pub(crate) const RSA_2048_PUBLIC: &[u8] = include_bytes!("../testdata/rsa2048-public.pem");
+        pub(crate) const RSA_2048_SHA1_SIGNATURE: &[u8] = include_bytes!("../testdata/rsa2048-sha1.sig");
+        pub(crate) const RSA_1024: &[u8] = include_bytes!("../testdata/rsa1024.pem");
+        pub(crate) const RSA_E3: &[u8] = include_bytes!("../testdata/rsa-e3.pem");
+        pub(crate) const P256: &[u8] = include_bytes!("../testdata/p256.pem");
+        pub(crate) const P256_PUBLIC: &[u8] = include_bytes!("../testdata/p256-public.pem");
+        pub(crate) const P256_SEC1: &[u8] = include_bytes!("../testdata/p256-sec1.pem");
+        pub(crate) const P384: &[u8] = include_bytes!("../testdata/p384.pem");
+        pub(crate) const P521: &[u8] = include_bytes!("../testdata/p521.pem");
+        pub(crate) const P521_PUBLIC: &[u8] = include_bytes!("../testdata/p521-public.pem");
+        pub(crate) const ED25519: &[u8] = include_bytes!("../testdata/ed25519.pem");
+        pub(crate) const ED25519_PUBLIC: &[u8] = include_bytes!("../testdata/ed25519-public.pem");
+        pub(crate) const K256: &[u8] = include_bytes!("../testdata/k256.pem");
+        pub(crate) const ENCRYPTED: &[u8] = include_bytes!("../testdata/encrypted.pem");
+        pub(crate) const ENCRYPTED_PKCS1: &[u8] = include_bytes!("../testdata/encrypted-pkcs1.pem");
     }
 
     pub(crate) fn keys(encr: &[u8], integ: &[u8]) -> ProtectionKeys {
