@@ -3,7 +3,8 @@
 //! What is not here is not proposed: no MD5, DES or 3DES, no SHA-1 but for the two hashes the protocol itself fixes, and
 //! none of the groups 1, 2, 5, 22, 23 and 24 (RFC 8247 §2.4).
 //!
-//! [`DefaultProvider`] is what the engine calls. [`sign`] has the keys and the AUTH payloads made with them.
+//! [`DefaultProvider`] is what the engine calls. [`sign`] has the keys and the AUTH payloads made with them, [`x509`] the
+//! certificates.
 
 mod aead;
 mod cbc_hmac;
@@ -14,6 +15,7 @@ mod pem;
 mod prf;
 pub mod sign;
 mod x25519;
+pub mod x509;
 
 use aes::{Aes128, Aes192, Aes256};
 use ike_proto::crypto::provider::{KeyExchange, Prf, Protection, Provider};
