@@ -4,7 +4,7 @@
 //! none of the groups 1, 2, 5, 22, 23 and 24 (RFC 8247 §2.4).
 //!
 //! [`DefaultProvider`] is what the engine calls. [`sign`] has the keys and the AUTH payloads made with them, [`x509`] the
-//! certificates.
+//! certificates, [`pki`] makes them.
 
 mod aead;
 mod cbc_hmac;
@@ -12,6 +12,7 @@ mod dh;
 mod ec;
 mod modp;
 mod pem;
+pub mod pki;
 mod prf;
 pub mod sign;
 mod x25519;
