@@ -7,7 +7,7 @@
 
 mod reconcile;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use coati_config::files::Files;
 use coati_control::protocol::{Reply, Request};
 use ike_proto::endpoint::{Command, Context, Endpoint, SadEvent};
-use ike_proto::output::{Event, Level, Output};
+use ike_proto::output::{Event, Level, Output, What};
 use ike_proto::policy::sad::SaKey;
 use ike_proto::policy::spd::PolicySet;
 use ike_proto::time::{Duration, Instant};
@@ -26,6 +26,7 @@ use xfrm_sys::{Direction, Event as KernelEvent, Events, Xfrm};
 
 use crate::clock::{self, Alarm, Moment};
 use crate::control::Ask;
+use crate::estate::Estate;
 use crate::jobs::{Answer, Pool};
 use crate::kernel::{Kernel, key_of, probe};
 use crate::refusal::Refusal;
@@ -95,6 +96,12 @@ pub struct Parts<X, M: std::os::fd::AsRawFd> {
     pub listens: Vec<Listen>,
     /// What wakes the loop in time.
     pub alarm: Alarm,
+    /// Whether pairs are set up before their traffic asks.
+    pub initiate_at_start: bool,
+    /// Where our SAs are written down for the next daemon.
+    pub estate: Estate,
+    /// What a daemon before this one left in the kernel.
+    pub left: BTreeSet<SaKey>,
 }
 
 /// The engine and its surroundings.
@@ -213,7 +220,12 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
         while let Some(output) = self.parts.endpoint.poll_output() {
             match output {
                 Output::Job(id, job) => self.parts.pool.submit(id, job),
-                Output::Event(event) => log(&event),
+                Output::Event(event) => {
+                    if matches!(event.what, What::ChildUp { .. } | What::ChildDown { .. }) {
+                        self.watch.may_write();
+                    }
+                    log(&event);
+                }
                 Output::Transmit(transmit) => {
                     let (flow, length) = (transmit.flow, transmit.datagram.len());
                     tracing::trace!(peer = %flow.remote.ip(), "{length} octets go, {flow}");
@@ -269,6 +281,7 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
         {
             // What a silent peer left undecided: an SA that nobody keeps alive would swallow traffic.
             self.parts.kernel.remove_all();
+            self.write_estate();
             self.ending = Some(Ending::Stopped);
         }
     }
@@ -335,6 +348,7 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
         match order {
             Order::Leave => {
                 tracing::info!("ending; SAs and policies stay in the kernel");
+                self.write_estate();
                 self.ending = Some(Ending::Left);
             }
             Order::Stop => self.stop(),

@@ -30,6 +30,11 @@ impl<X: Xfrm> Kernel<X> {
         Self { xfrm, ours: BTreeMap::new() }
     }
 
+    /// The SAs that the engine has installed.
+    pub fn ours(&self) -> impl Iterator<Item = SaKey> {
+        self.ours.keys().copied()
+    }
+
     /// Whether an SA is one that the engine has installed; a reserved SPI is not yet.
     #[must_use]
     pub fn is_ours(&self, key: &SaKey) -> bool {

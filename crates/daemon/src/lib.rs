@@ -5,6 +5,7 @@ pub mod clock;
 pub mod control;
 pub mod engine;
 pub mod entropy;
+pub mod estate;
 pub mod jobs;
 pub mod kernel;
 pub mod refusal;

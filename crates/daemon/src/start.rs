@@ -18,6 +18,7 @@ use crate::clock::Alarm;
 use crate::control::{self, ControlSocket};
 use crate::engine::{Driver, Order, Parts, probe_families};
 use crate::entropy;
+use crate::estate::Estate;
 use crate::jobs::Pool;
 use crate::kernel::{self, Kernel};
 use crate::refusal::Refusal;
@@ -53,6 +54,7 @@ pub fn start(
     };
     let epoch = entropy::next_boot_epoch(&cli.state_dir).map_err(unkept)?;
     let crash_secret = entropy::crash_secret(&cli.state_dir).map_err(unkept)?;
+    let (estate, left) = Estate::open(&cli.state_dir).map_err(unkept)?;
     let listens = configuration.listens(cli.port, cli.natt_port)?;
     let (sockets, warnings) = Sockets::open(&listens)?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -67,10 +69,8 @@ pub fn start(
     let threads = std::thread::available_parallelism().map_or(1, Into::into);
     let pool = Pool::start(threads, &provider, &answered)
         .map_err(|error| Refusal::new(format!("cannot start a thread: {error}")))?;
-    let settings = EndpointConfig {
-        initiate_at_start: cli.initiate == Initiate::AtStart,
-        ..configuration.endpoint(&listens, epoch)
-    };
+    let initiate_at_start = cli.initiate == Initiate::AtStart;
+    let settings = EndpointConfig { initiate_at_start, ..configuration.endpoint(&listens, epoch) };
     let mut endpoint = Endpoint::new(settings, Arc::default(), provider, &seed);
     endpoint.set_qcd_secret(crash_secret);
 
@@ -99,6 +99,9 @@ pub fn start(
         wanted,
         listens,
         alarm,
+        initiate_at_start,
+        estate,
+        left,
     }))
 }
 

@@ -6,13 +6,16 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use coati_control::status::Corrections;
+use ike_proto::endpoint::status::PairState;
 use ike_proto::endpoint::{Command, SadEvent};
+use ike_proto::policy::sad::{SaKey, Sad as _, SadError};
 use ike_proto::policy::spd::PolicySet;
 use ike_proto::time::{Duration, Instant};
-use xfrm_sys::{Direction, Events, Policy, Xfrm};
+use xfrm_sys::{Direction, Events, Policy, SaFilter, Xfrm};
 
 use super::Driver;
 use crate::clock;
+use crate::kernel::key_of;
 use crate::spd::{self, Failed, Plan, Summary, Wanted};
 use crate::status::Pair;
 
@@ -29,13 +32,22 @@ const SAS_EVERY: Duration = Duration::from_secs(20);
 /// How long after one of our SAs was deleted by somebody else they are read: the others are likely to follow.
 const SAS_SETTLE: Duration = Duration::from_millis(50);
 
+/// How long after one of our SAs came or went they are written down for the next daemon.
+const WRITE_AFTER: Duration = Duration::from_secs(1);
+
 /// What is known of the kernel's databases, and when they are looked at again.
 #[derive(Debug)]
 pub(super) struct Watch {
     /// Since when and until when the kernel's policies have been changing.
     changing: Option<(Instant, Instant)>,
+    /// Whether the policies were read once.
+    started: bool,
     pub(super) policies_due: Instant,
     sas_due: Instant,
+    /// When our SAs are to be written down, if they may have changed.
+    write_due: Option<Instant>,
+    /// SAs of a daemon before this one whose pair was up at the last look.
+    relieved: BTreeSet<SaKey>,
     /// Policies of ours that a refused change of the configuration may have left behind.
     stray: Vec<Wanted>,
     /// When policies were last put right.
@@ -49,8 +61,11 @@ impl Watch {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             changing: None,
+            started: false,
             policies_due: now,
             sas_due: now + SAS_EVERY,
+            write_due: None,
+            relieved: BTreeSet::new(),
             stray: Vec::new(),
             mended: None,
             said: BTreeSet::new(),
@@ -66,7 +81,8 @@ impl Watch {
 
     /// When there is something to do.
     pub(super) fn due(&self) -> Instant {
-        self.policies_at().min(self.sas_due)
+        let due = self.policies_at().min(self.sas_due);
+        self.write_due.map_or(due, |write| write.min(due))
     }
 
     /// Whether policies have changed that were not read yet.
@@ -80,6 +96,13 @@ impl Watch {
             let now = clock::now();
             let since = self.changing.map_or(now, |(since, _)| since);
             self.changing = Some((since, now));
+        }
+    }
+
+    /// An SA of ours may have come or gone.
+    pub(super) fn may_write(&mut self) {
+        if self.write_due.is_none() {
+            self.write_due = Some(clock::now() + WRITE_AFTER);
         }
     }
 
@@ -103,6 +126,18 @@ impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
         }
         if self.watch.sas_due <= now {
             self.reconcile_sas();
+        }
+        if self.watch.write_due.is_some_and(|due| due <= now) {
+            self.write_estate();
+        }
+    }
+
+    /// Writes down which SAs are ours, what is left of a daemon before this one included.
+    pub(super) fn write_estate(&mut self) {
+        self.watch.write_due = None;
+        let all = self.parts.kernel.ours().chain(self.parts.left.iter().copied()).collect();
+        if let Err(error) = self.parts.estate.write(all) {
+            tracing::warn!("the next start will not know the SAs of this one: {error}");
         }
     }
 
@@ -130,20 +165,38 @@ impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
         current.difference(&self.watch.said).for_each(|warning| tracing::warn!("{warning}"));
         self.watch.said = current;
         tracing::debug!(policies = view.set.len(), "the kernel's policies are read");
-        self.note_pairs(&view.set);
+        let fresh = self.note_pairs(&view.set);
         self.policies = Arc::clone(&view.set);
+        let peers = Arc::new(peers);
         self.with(|endpoint, cx| {
-            endpoint.set_peers(cx, Arc::new(peers));
+            endpoint.set_peers(cx, Arc::clone(&peers));
             endpoint.set_policies(cx, view.set);
         });
+        // Those that the first policies name are the engine's to begin, at its own pace.
+        if self.parts.initiate_at_start && std::mem::replace(&mut self.watch.started, true) {
+            let answers_only = |remote| peers.by_address(remote).is_some_and(|peer| peer.passive);
+            fresh
+                .into_iter()
+                .filter(|(_, remote)| !answers_only(*remote))
+                .for_each(|pair| self.initiate(pair));
+        }
         Ok(())
     }
 
-    fn note_pairs(&mut self, policies: &PolicySet) {
+    /// Notes which pairs the policies name, and gives those that are new.
+    fn note_pairs(&mut self, policies: &PolicySet) -> Vec<Pair> {
         let now = clock::now();
+        let before = std::mem::take(&mut self.configured);
         let named = policies.iter().filter_map(ike_proto::policy::spd::Policy::endpoints);
-        self.configured =
-            named.map(|pair| (pair, self.configured.get(&pair).copied().unwrap_or(now))).collect();
+        self.configured = named.map(|pair| (pair, before.get(&pair).copied().unwrap_or(now))).collect();
+        self.configured.keys().filter(|pair| !before.contains_key(pair)).copied().collect()
+    }
+
+    fn initiate(&mut self, (local, remote): Pair) {
+        let command = Command::Initiate { local, remote };
+        if let Err(error) = self.with(|endpoint, cx| endpoint.handle_command(cx, command)) {
+            tracing::warn!(peer = %remote, "{error}");
+        }
     }
 
     /// Puts back policies of ours that are missing or changed and deletes those that nobody wants any more; others' are left
@@ -201,6 +254,49 @@ impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
         let corrections = &mut self.watch.corrections;
         corrections.children_restored += whole(found.missing);
         corrections.sas_deleted += whole(found.surplus);
+        if let Err(error) = self.delete_left() {
+            tracing::warn!("{error}");
+        }
+    }
+
+    /// Deletes what a daemon before this one left, once its pair is up anew (and packets under way have arrived) or no
+    /// policy names it any more.
+    fn delete_left(&mut self) -> Result<(), xfrm_sys::Error> {
+        if self.parts.left.is_empty() {
+            return Ok(());
+        }
+        let sas = self.parts.kernel.xfrm.dump_sas(&SaFilter::ESP)?;
+        let mut there: Vec<(SaKey, Pair)> =
+            sas.iter().map(|sa| (key_of(sa.id), (sa.source, sa.id.destination))).collect();
+        there.retain(|(key, _)| self.parts.left.contains(key) && !self.parts.kernel.is_ours(key));
+        let relieved = std::mem::take(&mut self.watch.relieved);
+        self.parts.left = there.iter().map(|(key, _)| *key).collect();
+        for (key, (source, destination)) in there {
+            let pair = [(source, destination), (destination, source)]
+                .into_iter()
+                .find(|pair| self.configured.contains_key(pair));
+            let is_up = |(local, remote): Pair| {
+                let status = self.parts.endpoint.pair_status(local, remote);
+                status.is_some_and(|status| status.state == PairState::Up)
+            };
+            if pair.is_some_and(|pair| !is_up(pair)) {
+                continue;
+            }
+            if pair.is_some() && !relieved.contains(&key) {
+                self.watch.relieved.insert(key);
+                continue;
+            }
+            tracing::info!("SA {:08x} to {destination} of the daemon before this one is deleted", key.spi.0);
+            match self.parts.kernel.remove(&key) {
+                Ok(()) | Err(SadError::NotFound) => {
+                    self.parts.left.remove(&key);
+                    self.watch.corrections.sas_deleted += 1;
+                }
+                Err(error) => tracing::warn!("{error}"),
+            }
+        }
+        self.watch.may_write();
+        Ok(())
     }
 
     /// Makes up for events that nobody heard: policies that changed, SAs that are gone, packets that wait.
@@ -218,7 +314,7 @@ impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
 
     /// A daemon before this one left SAs: traffic that finds them raises no acquire, so their pairs are set up anew.
     pub(super) fn take_over(&mut self) {
-        let sas = match self.parts.kernel.xfrm.dump_sas(&xfrm_sys::SaFilter::ESP) {
+        let sas = match self.parts.kernel.xfrm.dump_sas(&SaFilter::ESP) {
             Ok(sas) => sas,
             Err(error) => {
                 tracing::warn!("{error}");
@@ -233,11 +329,7 @@ impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
             .collect();
         for (local, remote) in left {
             tracing::info!(peer = %remote, "{local}<=>{remote} has an SA that is not ours: the pair is set up anew");
-            if let Err(error) =
-                self.with(|endpoint, cx| endpoint.handle_command(cx, Command::Initiate { local, remote }))
-            {
-                tracing::warn!(peer = %remote, "{error}");
-            }
+            self.initiate((local, remote));
         }
     }
 }

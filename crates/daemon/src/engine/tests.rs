@@ -150,6 +150,7 @@ fn host(mut fake: FakeKernel, (own, peer): (&str, &str), listens: Vec<Listen>, s
         initiate_at_start: start.at_start,
         ..configuration.endpoint(&listens, start.number)
     };
+    let (estate, left) = Estate::open(&state_dir(&listens)).unwrap();
     let driver = Driver::new(Parts {
         endpoint: Endpoint::new(settings, Arc::default(), Arc::clone(&provider), &seed),
         kernel: Kernel::new(fake.clone()),
@@ -165,8 +166,19 @@ fn host(mut fake: FakeKernel, (own, peer): (&str, &str), listens: Vec<Listen>, s
         wanted,
         listens,
         alarm: Alarm::new().unwrap(),
+        initiate_at_start: start.at_start,
+        left,
+        estate,
     });
     Host { fake, driver, asks, orders, files }
+}
+
+/// A directory that the starts of one host share, and nobody else.
+fn state_dir(listens: &[Listen]) -> PathBuf {
+    let Listen { address, .. } = listens[0];
+    let directory = std::env::temp_dir().join(format!("coatid-test-{}-{address}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
 }
 
 fn two_hosts() -> (Host, Host) {
@@ -312,10 +324,14 @@ async fn an_end_that_leaves_says_nothing_and_the_next_start_sets_the_pair_up_ane
     assert_eq!((old.len(), grown(&b.fake).len()), (2, 2));
     // No packet asks: the kernel has SAs.
     a = host(fake, (A, B), listens, Start { number: 2, ..Start::ON_DEMAND });
-    until(&mut a, &mut b, |a, _| {
-        grown(a).iter().filter(|sa| !old.iter().any(|o| o.id == sa.id)).count() == 2
-    })
-    .await;
+    let is_old = |sa: &Sa| old.iter().any(|o| o.id == sa.id);
+    until(&mut a, &mut b, |a, _| grown(a).iter().filter(|sa| !is_old(sa)).count() == 2).await;
+    // Packets to the old ones may be under way; at the look after the next they are not.
+    a.driver.reconcile_sas();
+    assert_eq!(grown(&a.fake).iter().filter(|sa| is_old(sa)).count(), 2);
+    a.driver.reconcile_sas();
+    assert_eq!((grown(&a.fake).len(), grown(&a.fake).iter().filter(|sa| is_old(sa)).count()), (2, 0));
+    assert_eq!(a.driver.watch.corrections.sas_deleted, 2);
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -401,6 +417,23 @@ async fn a_reload_takes_all_or_nothing() {
     assert_eq!(a.fake.policies().len(), before.len());
     let shown = status(&mut a).await;
     assert_eq!(shown.pairs[0].remote.to_string(), "127.0.0.9");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_pair_that_a_reload_brings_is_set_up_at_once_where_pairs_are() {
+    for at_start in [false, true] {
+        let [a, b] = ports();
+        let start = Start { at_start, ..Start::ON_DEMAND };
+        let mut a = host(FakeKernel::new(), (A, B), a, start);
+        let _b = host(FakeKernel::new(), (B, A), b, Start::ON_DEMAND);
+        status(&mut a).await;
+        a.files.write("/c/policies", &(policies(A, B, "require") + &policies(A, "127.0.0.9", "require")));
+        a.files.write("/c/psk.txt", &format!("{B} {KEY}\n127.0.0.9 {KEY}\n"));
+        assert_eq!(ask(&mut a, Request::Reload).await.error, None);
+        let shown = status(&mut a).await;
+        let pair = shown.pairs.iter().find(|pair| pair.remote.to_string() == "127.0.0.9").unwrap();
+        assert_eq!(pair.state != PairState::Idle, at_start, "{pair:?}");
+    }
 }
 
 #[tokio::test(flavor = "current_thread")]
