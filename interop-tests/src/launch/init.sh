@@ -20,6 +20,11 @@ echo "$modules/modprobe" > /proc/sys/kernel/modprobe
 "$modules/modprobe" -a esp4 esp6 xfrm_user veth bridge gcm ghash-generic ctr seqiv authenc cbc sha256_generic hmac \
     chacha20poly1305 echainiv iptable_nat xt_MASQUERADE sch_netem act_nat cls_u32 sch_ingress
 
+# All hosts of a scenario share one table of neighbours: forty that all speak to each other need more than 1,024 entries.
+for setting in 1 2 3; do
+    echo 8192 > "/proc/sys/net/ipv4/neigh/default/gc_thresh$setting"
+done
+
 @GUEST@ > @OUT@/guest.log 2>&1
 echo "$?" > @OUT@/exit-code
 echo o > /proc/sysrq-trigger

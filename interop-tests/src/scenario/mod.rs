@@ -57,7 +57,7 @@ pub enum Runs {
 pub enum Kernel {
     /// Any that can install ESP SAs, the machine's own too.
     Any,
-    /// One that nobody else uses: the scenario unloads modules.
+    /// One that nobody else uses: the scenario unloads modules, or needs what the test kernel is set to.
     Disposable,
 }
 
