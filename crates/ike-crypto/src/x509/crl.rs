@@ -2,6 +2,7 @@
 
 use core::fmt;
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use der::asn1::{AnyRef, ObjectIdentifier};
 use der::{Decode, Encode, Reader};
@@ -32,6 +33,8 @@ pub struct Crl {
     signed: Vec<u8>,
     signed_with: SignatureAlgorithm,
     signature: Vec<u8>,
+    /// The SubjectPublicKeyInfo of the key that its signature was found right with: a list of megabytes is hashed once.
+    signed_by: OnceLock<Vec<u8>>,
 }
 
 /// Which certificates of the issuer the list is about.
@@ -95,6 +98,7 @@ impl Crl {
             signed: signed_part(der).map_err(malformed)?.to_vec(),
             signed_with: SignatureAlgorithm::from_der(&algorithm).map_err(CrlError::Algorithm)?,
             signature: parsed.signature.as_bytes().ok_or(CrlError::Malformed)?.to_vec(),
+            signed_by: OnceLock::new(),
         })
     }
 
@@ -151,7 +155,15 @@ impl Crl {
     }
 
     pub(super) fn is_signed_by(&self, key: &VerifyingKey) -> bool {
-        key.verify(self.signed_with, &self.signed, &self.signature).is_ok()
+        if self.signed_by.get().is_some_and(|known| known == key.spki()) {
+            return true;
+        }
+        let right = key.verify(self.signed_with, &self.signed, &self.signature).is_ok();
+        if right {
+            // Another thread may have set it first, to the same.
+            let _ = self.signed_by.set(key.spki().to_vec());
+        }
+        right
     }
 
     pub(super) fn revokes(&self, certificate: &Certificate) -> bool {
@@ -241,6 +253,7 @@ mod tests {
         assert!(crl.is_about(&revoked) && crl.revokes(&revoked) && !crl.revokes(&other));
         assert_eq!((crl.this_update(), crl.next_update(), crl.len()), (NOW - 10, Some(NOW + 10), 1));
         assert!(crl.is_signed_by(pki.root().key().unwrap()));
+        assert!(crl.is_signed_by(pki.root().key().unwrap()), "again");
         assert!(!crl.is_signed_by(Pki::new().root().key().unwrap()));
     }
 

@@ -112,7 +112,7 @@ fn check_host(certificate: &Certificate, now: u64) -> Result<VerifyingKey, Probl
 
 /// The certificates sent beside the peer's own, once each, without what is none and without too many of one name: with them
 /// the number of paths would grow with the factorial.
-fn usable(certificates: &[&[u8]]) -> Vec<Certificate> {
+pub(super) fn usable(certificates: &[&[u8]]) -> Vec<Certificate> {
     let mut kept: Vec<Certificate> = Vec::new();
     for certificate in certificates.iter().filter_map(|der| Certificate::from_der(der).ok()) {
         let of_name = kept.iter().filter(|known| known.subject == certificate.subject);
