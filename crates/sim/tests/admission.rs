@@ -11,7 +11,7 @@ use coati_sim::{Failure, TwoHosts, World, reach, sweep};
 use ike_proto::policy::peer::PeerConfig;
 use ike_proto::policy::peer_db::PeerDb;
 use ike_proto::time::Duration;
-use ike_proto::wire::registry::NotifyType;
+use ike_proto::wire::registry::{KeId, NotifyType};
 use ike_proto::wire::{Located, Payload, locate};
 
 /// Requests of the flood.
@@ -122,4 +122,37 @@ fn an_answer_to_a_first_request_is_at_most_twice_as_long() {
     let answers: Vec<usize> = lens.iter().filter(|(answer, _)| *answer).map(|(_, len)| *len).collect();
     assert!(answers.len() > 1_000);
     assert!(answers.iter().all(|len| *len <= 2 * shortest), "{shortest} {:?}", answers.iter().max());
+}
+
+#[test]
+fn a_flood_from_forged_addresses_costs_few_key_exchanges_leaves_nothing_and_known_peers_get_through() {
+    let cookies = sweep(0..60, |seed| {
+        let mut two = TwoHosts::plain();
+        if seed.is_multiple_of(2) {
+            // Alpha's first guess is refused, so that it has a cookie and another group to bring.
+            two.peers[0].offers[0].ke = vec![KeId::CURVE25519, KeId::ECP256];
+            two.peers[1].offers[0].ke = vec![KeId::ECP256];
+        }
+        // The flood guesses right.
+        let mut like = two.clone();
+        like.peers[0].offers = two.peers[1].offers.clone();
+        let mut scenario = flooded(&two, &like, None);
+        scenario.link = Conditions { loss: seed % 3 * 50, ..Conditions::rough(0) };
+        let mut world = World::new(seed, &scenario);
+        let most = until_alpha_is_in(seed, &mut world, Duration::from_secs(40))?;
+        world.run_for(Duration::from_secs(100));
+        reach(seed, &mut world, Duration::from_secs(20), |world| world.at_rest().is_ok())?;
+        let threshold = scenario.hosts[1].config.cookie_threshold;
+        let jobs = world.counts().jobs;
+        // Each request that is admitted costs beta one key exchange; what alpha and beta do to each other is a few more.
+        let few = u64::try_from(threshold).unwrap() + 40;
+        let left = world.hosts()[1].endpoint.pairs().len();
+        if most > threshold + 1 || jobs > few || left != 1 {
+            let what = format!("{most} handshakes at one time, {jobs} jobs, {left} pairs are left");
+            return Err(Failure::of(seed, what, &world));
+        }
+        Ok(told(&world, 0, NotifyType::COOKIE))
+    });
+    let asked = cookies.unwrap().iter().filter(|cookies| **cookies > 0).count();
+    assert!(asked > 50, "alpha is asked for cookies too: {asked}");
 }

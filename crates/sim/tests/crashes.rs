@@ -119,3 +119,17 @@ fn a_reboot_at_any_moment_of_handshakes_and_rekeys_heals() {
     })
     .unwrap();
 }
+
+#[test]
+fn the_peers_next_message_brings_a_pair_back_at_once_whoever_began_it() {
+    sweep(0..200, |seed| {
+        let mut two = draw::two_hosts(seed);
+        if matches!(two.topology, coati_sim::scenario::Topology::Masquerade { .. }) {
+            // Only the host inside can begin there.
+            two.topology = coati_sim::scenario::Topology::Direct;
+        }
+        let lost = usize::from(seed % 4 >= 2);
+        back_after(seed, &two, lost, Duration::from_secs(2)).map(drop)
+    })
+    .unwrap();
+}

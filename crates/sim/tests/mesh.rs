@@ -11,7 +11,7 @@ fn passed<T>(result: Result<T, Failure>) -> T {
     result.unwrap_or_else(|failure| panic!("{failure}"))
 }
 
-/// By then a mesh is at rest: an unfinished handshake that its initiator has left goes after twenty seconds.
+/// By then a mesh is at rest: an unfinished handshake that its initiator has left goes after five seconds.
 const AT_REST: Duration = Duration::from_secs(60);
 
 /// `hosts` hosts that all initiate all their pairs when they start, with 5 % loss.

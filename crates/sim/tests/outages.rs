@@ -180,3 +180,20 @@ fn both_ends_that_wake_from_a_long_sleep_find_each_other() {
     })
     .unwrap();
 }
+
+#[test]
+fn traffic_brings_a_pair_back_at_once_after_an_outage() {
+    sweep(0..60, |seed| {
+        let two = draw::two_hosts(seed);
+        let mut world = up(seed, &two)?;
+        run(&mut world, false);
+        world.run_for(Duration::from_secs(2));
+        cut(&mut world, true);
+        world.run_for(Duration::from_secs(600 + seed * 7));
+        cut(&mut world, false);
+        run(&mut world, true);
+        // A few lost messages aside, nobody waits for a pause to be over.
+        crosses_again(seed, &mut world, Duration::from_secs(8))
+    })
+    .unwrap();
+}

@@ -109,7 +109,8 @@ fn rekeying(seed: u64) -> TwoHosts {
 
 #[test]
 fn a_rekey_that_the_peer_refuses_for_a_while_loses_no_packet() {
-    let errors = [NotifyType::TEMPORARY_FAILURE, NotifyType::NO_PROPOSAL_CHOSEN];
+    let errors =
+        [NotifyType::TEMPORARY_FAILURE, NotifyType::NO_PROPOSAL_CHOSEN, NotifyType::NO_ADDITIONAL_SAS];
     for error in errors {
         let told = sweep(0..40, |seed| {
             let two = rekeying(seed);
@@ -136,4 +137,55 @@ fn a_rekey_that_the_peer_refuses_for_a_while_loses_no_packet() {
         let told = told.unwrap().into_iter().filter(|told| *told).count();
         assert!(told >= 30, "{error}: {told} of 40");
     }
+}
+
+#[test]
+fn attempts_to_make_a_refused_child_grow_rare_and_never_end() {
+    sweep(0..30, |seed| {
+        let (mut scenario, asks, _) = unwilling(seed);
+        scenario.link = Conditions::calm();
+        let mut world = World::new(seed, &scenario);
+        world.run_for(Duration::from_secs(600));
+        let first = requests(&world, asks, ExchangeType::CREATE_CHILD_SA);
+        world.run_for(Duration::from_secs(1200));
+        let later = requests(&world, asks, ExchangeType::CREATE_CHILD_SA) - first;
+        // Traffic asks all the time; the pauses double to a minute.
+        if !(5..60).contains(&first) || !(15..60).contains(&later) {
+            return Err(Failure::of(
+                seed,
+                format!("{first} attempts in ten minutes, {later} in twenty"),
+                &world,
+            ));
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_peer_that_takes_no_more_sas_gets_another_ike_sa_in_place_of_the_old() {
+    sweep(0..40, |seed| {
+        let mut two = rekeying(seed);
+        for peer in &mut two.peers {
+            peer.lifetime = Duration::from_secs(24 * 3600);
+        }
+        let mut scenario = Scenario { goal: Goal::Elapsed, ..two.scenario() };
+        let requests = Match::request(two.starter, ExchangeType::CREATE_CHILD_SA);
+        let fate = Fate::Refuse(NotifyType::NO_ADDITIONAL_SAS);
+        scenario.script.rules.push(Rule { when: requests, skip: 0, times: 1, fate });
+        let mut world = World::new(seed, &scenario);
+        reach(seed, &mut world, Duration::from_secs(60), |world| world.at_rest().is_ok())?;
+        world.run_for(Duration::from_secs(2));
+        let before = world.dropped();
+        // Once the child's lifetime, and some.
+        world.run_for(Duration::from_secs(230));
+        reach(seed, &mut world, Duration::from_secs(60), |world| world.at_rest().is_ok())?;
+        let up = world.trace().said(two.starter, |what| matches!(what, What::IkeSaUp { .. })).len();
+        let lost = world.dropped() - before;
+        if up != 2 || lost > 0 {
+            return Err(Failure::of(seed, format!("{up} IKE SAs, {lost} packets lost"), &world));
+        }
+        Ok(())
+    })
+    .unwrap();
 }

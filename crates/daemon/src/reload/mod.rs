@@ -52,7 +52,6 @@ const GRANTED: &[Feature] = &[
 
 /// Of these, what is accepted without effect, and what is done instead.
 const WITHOUT_EFFECT: &[(Feature, &str)] = &[
-    (Feature::NattKeepalive, "liveness checks keep the NAT's mapping alive"),
     (Feature::KernelBuffer, "events of the kernel have a buffer of 8 MiB"),
     (Feature::PidFile, "coatid runs in the foreground and writes no pid file"),
     (Feature::NonceSize, "nonces have 32 octets"),
@@ -192,6 +191,9 @@ impl Configuration {
         if let Some(interval) = timers.interval.filter(|interval| !interval.is_zero()) {
             config.retransmission.initial = interval;
             config.retransmission.longest = config.retransmission.longest.max(interval);
+        }
+        if let Some(interval) = timers.natt_keepalive {
+            config.natt_keepalive = interval;
         }
         if let Some(counter) = timers.counter {
             config.retransmission.tries = counter.saturating_add(1);

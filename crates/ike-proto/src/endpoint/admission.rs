@@ -5,7 +5,7 @@ use crate::endpoint::half_open::Lane;
 use crate::endpoint::pairs::PairKey;
 use crate::endpoint::{Context, Endpoint, FirstName};
 use crate::error::{self, Reaction, Stage};
-use crate::ids::{IkeSpi, Role, SaId};
+use crate::ids::{IkeSpi, Role};
 use crate::ike_sa::IkeSa;
 use crate::ike_sa::core::Core;
 use crate::ike_sa::handshake::init::{self, Received};
@@ -16,6 +16,9 @@ use crate::policy::peer::SharedPeer;
 use crate::time::Instant;
 use crate::wire::registry::{NotifyType, PayloadType};
 use crate::wire::{Flags, Header, Located, Notify, Payload, locate};
+
+/// Handshakes of one initiator's SPI at one time.
+const MOST_FORMS: usize = 4;
 
 /// What becomes of a first request that can be read.
 enum Admission {
@@ -30,19 +33,18 @@ enum Admission {
 impl Endpoint {
     /// A first request: repeated, refused without state, or the beginning of an SA.
     pub(super) fn admit(&mut self, cx: &mut Context<'_>, flow: Flow, header: &Header, message: &[u8]) {
-        let named: FirstName = (flow.remote, header.spi_i);
+        let named: FirstName = (flow.remote, header.spi_i, self.provider.sha1(&[message]));
         if let Some(&id) = self.by_first_request.get(&named) {
-            // RFC 7296 §2.1: the same octets are the same request; others with its SPI are nobody's, unless they hold a cookie.
-            // Of a first request that came twice, one may have been asked for it and the other not: then this is the next form.
-            if !self.is_next_form(flow, header, message, id) {
-                self.with_sa(cx, id, |sa, env| {
-                    if sa.answers(message) {
-                        sa.repeat_first_answer(env, flow);
-                    }
-                });
-                return;
-            }
-            self.with_sa(cx, id, |sa, _| sa.drop_handshake());
+            // RFC 7296 §2.1: the same octets are the same request.
+            self.with_sa(cx, id, |sa, env| {
+                if sa.answers(message) {
+                    sa.repeat_first_answer(env, flow);
+                }
+            });
+            return;
+        }
+        if self.has_enough_forms(&named) {
+            return;
         }
         if self.shutting_down {
             return;
@@ -75,6 +77,7 @@ impl Endpoint {
         if self.has_established(PairKey { local: flow.local.ip(), remote: flow.remote.ip() }) {
             // The peer may learn of that SA meanwhile, and step back from this one without a word.
             sa.hurry(cx.now + UNFINISHED);
+            sa.common.core.beside = true;
         }
         self.by_first_request.insert(named, id);
         self.first_names.insert(id, named);
@@ -84,15 +87,15 @@ impl Endpoint {
         self.take_in(cx, id, sa, signals);
     }
 
-    /// Whether a first request takes the place of the one that `id` answers: it holds a valid cookie, and nobody is authenticated.
-    fn is_next_form(&self, flow: Flow, header: &Header, message: &[u8], id: SaId) -> bool {
-        let waits = self.sas.get(&id).is_some_and(|sa| sa.is_handshaking() && !sa.answers(message));
-        let Some(Ok(Located::Plain(payloads))) = waits.then(|| locate(message, header)) else { return false };
-        let parts = Parts(payloads);
-        let shown = parts.notify(NotifyType::COOKIE).zip(parts.nonce().ok());
-        shown.is_some_and(|(cookie, ni)| {
-            let (provider, source) = (self.provider.as_ref(), flow.remote.ip());
-            self.cookies.accept(provider, &cookie.data, source, header.spi_i, &ni.0)
+    /// Whether other first requests with this SPI have led to an SA, or to as many handshakes as one initiator can want: it sends
+    /// its request in a few forms (without a cookie, with one, with another key), and which of them comes first is the network's.
+    fn has_enough_forms(&self, (remote, spi, _): &FirstName) -> bool {
+        let forms = (*remote, *spi, [0; 20])..=(*remote, *spi, [u8::MAX; 20]);
+        let mut count = 0;
+        let mut sas = self.by_first_request.range(forms).filter_map(|(_, id)| self.sas.get(id));
+        sas.any(|sa| {
+            count += 1;
+            count >= MOST_FORMS || !sa.is_handshaking()
         })
     }
 

@@ -22,7 +22,7 @@ const THEIRS: u32 = 25;
 /// An older SA that is not of a crossing goes after this.
 const OLDER: u32 = 50;
 /// How long a handshake of the peer may go on when the pair has an SA.
-pub(super) const UNFINISHED: Duration = Duration::from_secs(20);
+pub(super) const UNFINISHED: Duration = Duration::from_secs(5);
 /// Crossings within this time of each other are a row.
 const ROW: Duration = Duration::from_secs(60);
 /// Crossings of one pair in a row, after which both SAs are kept: the peer does not agree.

@@ -137,8 +137,8 @@ enum Chore {
     },
 }
 
-/// Where a first request came from, and its SPI.
-type FirstName = (SocketAddr, IkeSpi);
+/// Where a first request came from, its SPI, and a digest of it: an initiator sends it in several forms.
+type FirstName = (SocketAddr, IkeSpi, [u8; 20]);
 
 /// All IKE SAs of a host.
 pub struct Endpoint {

@@ -10,7 +10,7 @@ use crate::endpoint::{ApiMisuse, Chore, Context, Endpoint};
 use crate::ids::{PolicyIndex, Role, SaId};
 use crate::ike_sa::IkeSa;
 use crate::ike_sa::core::Core;
-use crate::ike_sa::env::{Signal, Wanted};
+use crate::ike_sa::env::{End, Signal, Wanted};
 use crate::ike_sa::path::Path;
 use crate::output::{Flow, What};
 use crate::policy::sad::{Acquire, SaKey};
@@ -110,9 +110,15 @@ impl Endpoint {
             cx.sad.release_acquire(&acquire);
             return;
         };
+        let established = self.has_established(key);
         // Straight after a failure, traffic does not begin again before the pause is over: each packet would.
         let pair = self.pair(cx.now, key.local, key.remote);
         let early = pair.failed_at.map(|at| at + FIRST_PAUSE).filter(|at| cx.now < *at);
+        if established && pair.retry_at.is_some() && pair.wanted.contains_key(&wanted.policy) {
+            // The peer is there and has refused it: packets do not change that.
+            pair.wanted.insert(wanted.policy, wanted);
+            return;
+        }
         if let Some((waits, at)) = pair.retry_at.zip(early) {
             pair.wanted.insert(wanted.policy, wanted);
             if at < waits {
@@ -149,8 +155,12 @@ impl Endpoint {
             let wanted =
                 self.pairs.get_mut(&key).map(|pair| std::mem::take(&mut pair.wanted)).unwrap_or_default();
             for wanted in wanted.into_values() {
-                // What is carried already need not be made; but a packet that asks says that it is not carried.
-                if wanted.acquire.is_some() || !self.has_child(key, wanted.policy) {
+                // What is carried already need not be made. A packet may have asked before the child came; the kernel knows.
+                let carried = match &wanted.acquire {
+                    Some(acquire) => self.releases(cx, key, &wanted, acquire),
+                    None => self.has_child(key, wanted.policy),
+                };
+                if !carried {
                     self.with_sa(cx, id, |sa, env| sa.create_child(env, wanted));
                 }
             }
@@ -159,6 +169,22 @@ impl Endpoint {
         } else if !self.gives_way(cx, key) {
             self.begin(cx, key, cause);
         }
+    }
+
+    /// Whether the kernel sends by now what a packet asked for; then it need not wait for it any more.
+    fn releases(&self, cx: &mut Context<'_>, key: PairKey, wanted: &Wanted, acquire: &Acquire) -> bool {
+        let asked = acquire.packet.unwrap_or_else(|| wanted.between((key.local, key.remote)));
+        let sas = self.pairs.get(&key).into_iter().flat_map(|pair| &pair.sas);
+        let children = sas.filter_map(|id| self.sas.get(id)).flat_map(|sa| sa.common.children.iter());
+        let mut sending = children.filter(|child| {
+            child.sends() && child.reqid == wanted.template.reqid && child.selector.covers(&asked)
+        });
+        let sent = |spi| SaKey { destination: key.remote, spi };
+        let carried = sending.any(|child| cx.sad.query(&sent(child.spi_out)).is_ok());
+        if carried {
+            cx.sad.release_acquire(acquire);
+        }
+        carried
     }
 
     /// The peer seems to have begun: it is given a moment, once. Nobody has authenticated it, so it is not waited for longer.
@@ -245,7 +271,7 @@ impl Endpoint {
                 }
             }
             Signal::Reestablish(cause) => self.reestablish(cx, key, &cause),
-            Signal::Down { cause, fault } => self.sa_down(cx, key, cause, fault),
+            Signal::Down { cause, end } => self.sa_down(cx, key, cause, end),
             Signal::Successor { sa, inherits } => {
                 let successor = sa.common.core.id;
                 self.pair(cx.now, key.local, key.remote).sas.insert(successor);
@@ -282,11 +308,11 @@ impl Endpoint {
 
     /// An SA ended; if nobody wanted that, what it carried is wanted again: at once, after a moment if the other end is to
     /// begin, and after a longer one if it did not hold.
-    fn sa_down(&mut self, cx: &mut Context<'_>, key: PairKey, cause: String, fault: bool) {
+    fn sa_down(&mut self, cx: &mut Context<'_>, key: PairKey, cause: String, end: End) {
         let pair = self.pair(cx.now, key.local, key.remote);
         pair.since = cx.now;
         pair.last_error = Some((cx.now, cause.clone()));
-        if !fault || self.shutting_down || self.has_established(key) {
+        if end == End::Meant || self.shutting_down || self.has_established(key) {
             return;
         }
         self.wish_all(cx, key);
@@ -294,7 +320,7 @@ impl Endpoint {
         // One that did not hold is made again at once, but only once in a row.
         let at_once = pair.has_held(cx.now) || pair.failures == 0;
         pair.failures = pair.failures.max(1);
-        match (at_once, pair.preferred) {
+        match (at_once, pair.preferred || end == End::Restart) {
             (true, true) => self.pursue(cx, key, "the SA was lost"),
             (true, false) => {
                 self.chores.insert((cx.now + AFTER_YOU, Chore::Initiate(key)));

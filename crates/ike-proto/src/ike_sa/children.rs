@@ -18,7 +18,10 @@ use crate::time::{Duration, Instant};
 
 /// A half child goes live after this, whatever has come by then. Its predecessor carries the traffic that long, so this is
 /// only for peers that never delete that: a response that is lost a few times must not make us send what the peer has no SA for.
-const HALF_LIFE: Duration = Duration::from_secs(15);
+pub const HALF_LIFE: Duration = Duration::from_secs(15);
+/// The same for the first child of an IKE SA that stands beside another one of its pair. If the peer has lost that, it must not
+/// wait for long.
+pub const BESIDE: Duration = Duration::from_secs(1);
 /// How often a half child is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long packets under way may still come in on a child that is deleted after a rekey.
@@ -408,8 +411,8 @@ impl Children {
     }
 }
 
-/// The stage of a child that the peer's rekey makes.
+/// The stage of a child that the peer has begun and may not have yet; after `life` it goes live whatever has come.
 #[must_use]
-pub fn half(now: Instant, outbound: SaSpec) -> Stage {
-    Stage::Half { outbound: Box::new(outbound), until: now + HALF_LIFE }
+pub fn half(now: Instant, outbound: SaSpec, life: Duration) -> Stage {
+    Stage::Half { outbound: Box::new(outbound), until: now + life }
 }

@@ -95,6 +95,8 @@ pub struct Core {
     pub lowest_nonce: Vec<u8>,
     /// Whether a rekey made it, and not a handshake.
     pub is_successor: bool,
+    /// Whether its pair had an SA already when it was begun.
+    pub beside: bool,
     /// The SA that still has the children, while it is not known here which of two successors is to have them.
     pub predecessor: Option<SaId>,
     /// Whether IKE_AUTH is to say that we have no other SA with the peer.
@@ -152,6 +154,7 @@ impl Core {
             fragmentation: false,
             lowest_nonce: Vec::new(),
             is_successor: false,
+            beside: false,
             predecessor: None,
             initial_contact: false,
             graceful: false,

@@ -115,6 +115,17 @@ impl Wanted {
     }
 }
 
+/// How an IKE SA ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// One of the ends wanted it.
+    Meant,
+    /// Nobody wanted it: the pair is to be set up anew.
+    Fault,
+    /// The peer has restarted: the same, and it may have no reason to begin.
+    Restart,
+}
+
 /// What an IKE SA tells its endpoint; the endpoint keeps the pairs.
 pub enum Signal {
     /// The SA is authenticated.
@@ -131,8 +142,8 @@ pub enum Signal {
     Down {
         /// Why.
         cause: String,
-        /// Whether the pair is to be set up anew: nobody wanted this end.
-        fault: bool,
+        /// What kind of end it is.
+        end: End,
     },
     /// The SA was rekeyed, and this one is its successor; it takes the children over if `inherits`.
     Successor {

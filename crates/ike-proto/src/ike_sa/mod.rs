@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 
 use self::children::Due;
 use self::core::{Common, Core};
-use self::env::{Env, Signal, Wanted};
+use self::env::{End, Env, Signal, Wanted};
 use self::handshake::init::Received;
 use self::handshake::{Handshake, Step};
 use self::task::{After, delete};
@@ -141,13 +141,6 @@ impl IkeSa {
         state.into_wanted(env, &self.common)
     }
 
-    /// Ends a handshake without a word.
-    pub fn drop_handshake(&mut self) {
-        if self.is_handshaking() {
-            self.phase = Phase::Closed;
-        }
-    }
-
     /// A handshake that is not done at `at_the_latest` is given up.
     pub fn hurry(&mut self, at_the_latest: Instant) {
         if let Phase::Handshake { until, .. } = &mut self.phase {
@@ -155,11 +148,18 @@ impl IkeSa {
         }
     }
 
+    /// The peer has proved that it restarted.
+    fn end_restarted(&mut self, env: &mut Env<'_>) {
+        self.common.core.graceful = false;
+        self.tear_down(env, "the peer has lost it (quick crash detection)", End::Restart);
+        self.phase = Phase::Closed;
+    }
+
     /// Ends the SA without a word: the peer does not have it any more.
     pub fn forget(&mut self, env: &mut Env<'_>, cause: &str) {
         if self.is_established() {
             self.common.core.graceful = false;
-            self.tear_down(env, cause, false);
+            self.tear_down(env, cause, End::Meant);
             self.phase = Phase::Closed;
         }
     }
@@ -372,7 +372,7 @@ impl IkeSa {
     fn expire(&mut self, env: &mut Env<'_>) {
         let cause = "its lifetime is over";
         if std::mem::replace(&mut self.common.core.replaced, true) {
-            self.tear_down(env, cause, true);
+            self.tear_down(env, cause, End::Fault);
             self.say_goodbye(env);
         } else {
             self.common.core.expires_at = env.now + env.config.handshake_lifetime;
@@ -522,7 +522,7 @@ impl IkeSa {
             self.common.core.graceful = false;
         }
         // Without a DELETE from either end, nobody wanted this end.
-        self.tear_down(env, cause, linger.is_none());
+        self.tear_down(env, cause, if linger.is_none() { End::Fault } else { End::Meant });
         self.phase = match linger {
             Some(until) => Phase::Lingering { until },
             None => Phase::Closed,
@@ -531,7 +531,7 @@ impl IkeSa {
 
     /// The SA ends by a DELETE of ours, sent when our request under way is answered.
     fn close(&mut self, env: &mut Env<'_>, cause: &str) {
-        self.tear_down(env, cause, false);
+        self.tear_down(env, cause, End::Meant);
         self.say_goodbye(env);
     }
 
@@ -567,7 +567,7 @@ impl IkeSa {
         self.phase = phase;
     }
 
-    fn tear_down(&mut self, env: &mut Env<'_>, cause: &str, fault: bool) {
+    fn tear_down(&mut self, env: &mut Env<'_>, cause: &str, end: End) {
         for wanted in self.common.abandon_tasks(env) {
             env.signals.push(Signal::ChildFailed(wanted, cause.to_owned()));
         }
@@ -581,6 +581,6 @@ impl IkeSa {
         for child in gone {
             env.signals.push(Signal::ChildDown(child.policy, cause.to_owned()));
         }
-        env.signals.push(Signal::Down { cause: cause.to_owned(), fault });
+        env.signals.push(Signal::Down { cause: cause.to_owned(), end });
     }
 }

@@ -338,6 +338,8 @@ pub enum Install {
     Both,
     /// The inbound half; the outbound one waits.
     InboundFirst,
+    /// The same, for a moment only: another IKE SA of the pair carries the traffic.
+    Beside,
     /// The inbound half; the child is to be deleted at once.
     InboundOnly,
 }
@@ -391,7 +393,7 @@ impl Halves<'_> {
             (spec(Direction::In, self.spi_in, theirs), spec(Direction::Out, self.spi_out, own));
         let added = match install {
             Install::Both => env.sad.add_pair(&inbound, &outbound),
-            Install::InboundFirst | Install::InboundOnly => env.sad.add_inbound(&inbound),
+            Install::InboundFirst | Install::Beside | Install::InboundOnly => env.sad.add_inbound(&inbound),
         };
         added.map_err(|error| {
             let _ = env.sad.remove(&inbound.key());
@@ -399,7 +401,8 @@ impl Halves<'_> {
         })?;
         let stage = match install {
             Install::Both => Stage::Live,
-            Install::InboundFirst => children::half(env.now, outbound),
+            Install::InboundFirst => children::half(env.now, outbound, children::HALF_LIFE),
+            Install::Beside => children::half(env.now, outbound, children::BESIDE),
             Install::InboundOnly => Stage::Superseded { until: env.now },
         };
         let rekey_at = env.now + env.rng.jitter_down(core.peer.child.lifetime, 10);

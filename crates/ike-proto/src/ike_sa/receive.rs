@@ -73,7 +73,7 @@ impl IkeSa {
         let proved =
             kept.is_some_and(|kept| told.fold(false, |found, told| found | same(&told.data, kept.expose())));
         if proved {
-            self.end(env, "the peer has lost it (quick crash detection)", None);
+            self.end_restarted(env);
         } else if parts.has(NotifyType::INVALID_IKE_SPI) {
             self.follow_hint(env);
         }

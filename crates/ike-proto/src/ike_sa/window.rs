@@ -142,12 +142,15 @@ impl Window {
         self.round_trip.map_or(settings.initial, |measured| (measured * 4).clamp(least, most))
     }
 
-    /// There is new reason to think that the peer can be reached: the outstanding request is due now, and its intervals begin
-    /// anew. It is not hurried more than once a second.
+    /// There is new reason to think that the peer can be reached: the outstanding request is due now, or a second after it was
+    /// sent last, and its intervals begin anew.
     pub fn hurry(&mut self, now: Instant, settings: &Retransmission) {
         let interval = self.first_interval(settings);
-        if let Some(waiting) = self.outstanding.as_mut().filter(|waiting| waiting.sent_at + HURRY <= now) {
-            (waiting.due, waiting.interval, waiting.tries) = (now, interval, 1);
+        if let Some(waiting) = &mut self.outstanding {
+            let due = (waiting.sent_at + HURRY).max(now);
+            if due < waiting.due {
+                (waiting.due, waiting.interval, waiting.tries) = (due, interval, 1);
+            }
         }
     }
 
@@ -305,6 +308,8 @@ mod tests {
             now = window.deadline().unwrap();
             assert_eq!(window.handle_timeout(now, &settings, &mut rng), Expired::Resend);
         }
+        window.hurry(now + HURRY / 2, &settings);
+        assert_eq!(window.deadline(), Some(now + HURRY), "not more than once a second");
         window.hurry(now + HURRY, &settings);
         assert_eq!(window.deadline(), Some(now + HURRY));
         assert_eq!(window.handle_timeout(now + HURRY, &settings, &mut rng), Expired::Resend);

@@ -286,8 +286,11 @@ impl AuthAwaited {
         }
         let keyed = Keyed { nonces: &self.nonces, shared: &[] };
         let offers = first_child_offers(common);
+        // The initiator has it when our answer has come; until then another SA of the pair may carry the traffic, if it knows of one.
+        let beside = common.core.beside && !parts.has(NotifyType::INITIAL_CONTACT);
+        let install = if beside { Install::Beside } else { Install::Both };
         let made = negotiate::judge(env, &common.core, parts, &offers, None)
-            .and_then(|accepted| accepted.install(env, &common.core, &keyed, Install::Both));
+            .and_then(|accepted| accepted.install(env, &common.core, &keyed, install));
         match made {
             Ok((child, payloads)) => {
                 common.children.add(env, &common.core, child);
