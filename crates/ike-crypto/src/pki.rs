@@ -6,14 +6,17 @@
 use core::fmt;
 use core::time::Duration;
 
-use der::{Decode, Tag, Tagged};
+use der::{Decode, Encode, Tag, Tagged};
 use ike_proto::rng::Rng;
 use ike_proto::secret::Secret;
+use pem_rfc7468::LineEnding;
+use pkcs8::PrivateKeyInfoRef;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, date_time_ymd,
 };
 use spki::SubjectPublicKeyInfoRef;
+use zeroize::Zeroizing;
 
 use crate::sign::{Hash, KeyError, KeyType, SignatureAlgorithm, SigningKey};
 use crate::x509::{AltName, Certificate, CertificateError, Problem, Revocation, TrustStore};
@@ -91,7 +94,7 @@ pub fn make_authority(name: &str, kind: KeyKind, validity: Validity) -> Result<I
     let certificate = params.self_signed(&key).map_err(failed)?;
     let parsed = Certificate::from_der(certificate.der()).map_err(PkiError::Certificate)?;
     TrustStore::default().add_authority(parsed).map_err(PkiError::Certificate)?;
-    Ok(Issued { certificate: certificate.pem(), key: Secret::new(key.serialize_pem().into_bytes()) })
+    Ok(Issued { certificate: certificate.pem(), key: key_file(&key)? })
 }
 
 /// Makes a host's certificate for `names`, the first of which is its common name too, with a key of its own.
@@ -134,7 +137,7 @@ pub fn make_host(
     trusted
         .validate(&[certificate.der()], validity.from)
         .map_err(|problem| PkiError::Refused(Box::new(problem)))?;
-    Ok(Issued { certificate: certificate.pem(), key: Secret::new(own.serialize_pem().into_bytes()) })
+    Ok(Issued { certificate: certificate.pem(), key: key_file(&own)? })
 }
 
 /// A pre-shared key of 260 bits as text of letters and digits, for psk.txt and for other peers' files.
@@ -167,6 +170,18 @@ fn generate(kind: KeyKind) -> Result<KeyPair, PkiError> {
         KeyKind::Ed25519 => &rcgen::PKCS_ED25519,
     };
     KeyPair::generate_for(algorithm).map_err(failed)
+}
+
+/// PKCS #8 of version 1: OpenSSL 3.0 does not read the version 2 that ring makes of an Ed25519 key.
+fn key_file(key: &KeyPair) -> Result<Secret, PkiError> {
+    let malformed = |_| PkiError::Key(KeyError::Malformed("PKCS #8 private key"));
+    let der = Zeroizing::new(key.serialize_der());
+    let info = PrivateKeyInfoRef::try_from(der.as_slice()).map_err(malformed)?;
+    let first = PrivateKeyInfoRef::new(info.algorithm, info.private_key);
+    let der = Zeroizing::new(first.to_der().map_err(|error| malformed(error.into()))?);
+    let pem = pem_rfc7468::encode_string("PRIVATE KEY", LineEnding::LF, &der)
+        .map_err(|error| PkiError::Failed(error.to_string()))?;
+    Ok(Secret::new(pem.into_bytes()))
 }
 
 fn alt_name(name: &AltName) -> Result<SanType, PkiError> {
@@ -301,6 +316,16 @@ mod tests {
             let key = SigningKey::from_file(own.key.expose()).unwrap();
             let (method, proof) = sign_auth(&key, &SUPPORTED_HASHES, None, b"octets").unwrap();
             assert!(verify_auth(&good.key, method, &proof, b"octets").is_ok());
+        }
+    }
+
+    /// RFC 5958 §2: version 1 (written 0) has no public key; every reader knows it.
+    #[test]
+    fn keys_are_written_in_the_version_that_everybody_reads() {
+        for kind in [KeyKind::P256, KeyKind::P384, KeyKind::Ed25519] {
+            let root = make_authority("Our Root", kind, YEAR).unwrap();
+            let der = crate::pem::ders(root.key.expose(), &["PRIVATE KEY"]).remove(0);
+            assert!(PrivateKeyInfoRef::try_from(der.as_slice()).unwrap().public_key.is_none(), "{kind:?}");
         }
     }
 
