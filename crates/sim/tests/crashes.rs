@@ -69,6 +69,7 @@ fn a_forged_token_or_error_never_ends_an_sa() {
         Forgery::Token(16),
         Forgery::Token(128),
         Forgery::Error(NotifyType::INVALID_IKE_SPI),
+        Forgery::Error(NotifyType::INVALID_SPI),
     ];
     for forgery in forgeries {
         sweep(0..20, |seed| {

@@ -1,11 +1,13 @@
 //! From a datagram to the SA it is for (RFC 7296 §2.1, §2.5, §2.6, §3.1).
 
+use crate::endpoint::pairs::PairKey;
 use crate::endpoint::{Context, Endpoint};
 use crate::ids::IkeSpi;
+use crate::message::parts::Parts;
 use crate::output::Flow;
-use crate::wire::Header;
-use crate::wire::registry::ExchangeType;
+use crate::wire::registry::{ExchangeType, NotifyType};
 use crate::wire::udp_encap::{self, Incoming};
+use crate::wire::{Header, Located, locate};
 
 /// The IKE message in a datagram with its header, if it is one of version 2 that says its own length.
 pub(super) fn ike_message<'a>(flow: &Flow, datagram: &'a mut [u8]) -> Option<(Header, &'a mut [u8])> {
@@ -22,6 +24,14 @@ pub(super) fn ike_message<'a>(flow: &Flow, datagram: &'a mut [u8]) -> Option<(He
     whole.then_some((header, message))
 }
 
+/// Whether a message in clear says that its sender got ESP with an SPI it does not know (RFC 7296 §1.5). It belongs to no IKE SA.
+fn says_invalid_spi(header: &Header, message: &[u8]) -> bool {
+    match locate(message, header) {
+        Ok(Located::Plain(payloads)) => Parts(payloads).has(NotifyType::INVALID_SPI),
+        _ => false,
+    }
+}
+
 impl Endpoint {
     /// Hands a message to its SA, or to admission if it begins one.
     pub(super) fn dispatch(&mut self, cx: &mut Context<'_>, flow: Flow, header: &Header, message: &mut [u8]) {
@@ -29,7 +39,15 @@ impl Endpoint {
             self.refuse_version(cx.now, flow, header);
             return;
         }
-        if header.major != Header::MAJOR || header.spi_i == IkeSpi::ZERO {
+        if header.major != Header::MAJOR {
+            return;
+        }
+        if header.exchange == ExchangeType::INFORMATIONAL && says_invalid_spi(header, message) {
+            let key = PairKey { local: flow.local.ip(), remote: flow.remote.ip() };
+            self.follow_hint(cx, key);
+            return;
+        }
+        if header.spi_i == IkeSpi::ZERO {
             return;
         }
         let begins = header.exchange == ExchangeType::IKE_SA_INIT

@@ -176,9 +176,8 @@ impl Endpoint {
         let asked = acquire.packet.unwrap_or_else(|| wanted.between((key.local, key.remote)));
         let sas = self.pairs.get(&key).into_iter().flat_map(|pair| &pair.sas);
         let children = sas.filter_map(|id| self.sas.get(id)).flat_map(|sa| sa.common.children.iter());
-        let mut sending = children.filter(|child| {
-            child.sends() && child.reqid == wanted.template.reqid && child.selector.covers(&asked)
-        });
+        let mut sending = children
+            .filter(|child| child.sends() && child.policy == wanted.policy && child.selector.covers(&asked));
         let sent = |spi| SaKey { destination: key.remote, spi };
         let carried = sending.any(|child| cx.sad.query(&sent(child.spi_out)).is_ok());
         if carried {
@@ -264,12 +263,7 @@ impl Endpoint {
                 self.half_open.remove(id);
                 self.handshake_failed(cx, key, cause);
             }
-            Signal::Hint => {
-                let sas = self.pairs.get(&key).map(|pair| pair.sas.clone()).unwrap_or_default();
-                for sa in sas {
-                    self.with_sa(cx, sa, |sa, env| sa.follow_hint(env));
-                }
-            }
+            Signal::Hint => self.follow_hint(cx, key),
             Signal::Reestablish(cause) => self.reestablish(cx, key, &cause),
             Signal::Down { cause, end } => self.sa_down(cx, key, cause, end),
             Signal::Successor { sa, inherits } => {
@@ -292,6 +286,14 @@ impl Endpoint {
             Signal::ChildFailed(wanted, cause) => self.child_failed(cx, key, wanted, cause),
             Signal::ChildDown(..) => {}
             Signal::InitialContact => self.initial_contact(cx, key, id),
+        }
+    }
+
+    /// Nobody has authenticated it, but something says that the peer may have lost what it has with us: it is asked.
+    pub(super) fn follow_hint(&mut self, cx: &mut Context<'_>, key: PairKey) {
+        let sas = self.pairs.get(&key).map(|pair| pair.sas.clone()).unwrap_or_default();
+        for sa in sas {
+            self.with_sa(cx, sa, IkeSa::follow_hint);
         }
     }
 

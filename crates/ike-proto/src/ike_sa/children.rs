@@ -32,6 +32,9 @@ const OVERDUE: Duration = Duration::from_secs(20);
 /// Children of one IKE SA that are always allowed.
 const LEAST_CAP: usize = 8;
 
+/// Two children that carry the same are a crossing until both are this old.
+const SETTLED: Duration = Duration::from_secs(15);
+
 /// Where a child is in its life.
 #[derive(Debug)]
 pub enum Stage {
@@ -262,6 +265,35 @@ impl Children {
             }
         }
         self.arm(env.now);
+    }
+
+    /// Nothing of `policy` goes out any more but what waits for its turn: that goes live now.
+    pub fn promote(&mut self, env: &mut Env<'_>, core: &Core, policy: PolicyIndex) {
+        let of_policy = |child: &&Child| child.policy == policy;
+        if self.list.iter().filter(of_policy).any(Child::sends) {
+            return;
+        }
+        let waiting =
+            self.list.iter().filter(of_policy).filter(|child| matches!(child.stage, Stage::Half { .. }));
+        for half in waiting.map(|child| child.id).collect::<Vec<_>>() {
+            self.go_live(env, core, half);
+        }
+    }
+
+    /// Of two children that carry the same, one is surplus: the one with the lowest of the four SPIs, so that both ends mean
+    /// the same. It comes to that when one end's rekey and the other's new child cross, and messages are lost for long.
+    #[must_use]
+    pub fn surplus(&self, now: Instant) -> Option<ChildId> {
+        let settled = |child: &&Child| {
+            matches!(child.stage, Stage::Live) && !child.deleting && child.since + SETTLED <= now
+        };
+        let live: Vec<&Child> = self.list.iter().filter(settled).collect();
+        let twins = |child: &&&Child| {
+            let same = |other: &&&Child| (other.policy, other.selector) == (child.policy, child.selector);
+            live.iter().filter(same).count() > 1
+        };
+        let lowest = |child: &&&Child| child.spi_in.min(child.spi_out);
+        live.iter().filter(twins).min_by_key(lowest).map(|child| child.id)
     }
 
     /// Removes the outbound half of a superseded child; its inbound half stays for packets under way.

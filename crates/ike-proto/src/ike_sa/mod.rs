@@ -231,6 +231,7 @@ impl IkeSa {
         let gone = common.children.remove(env, &common.core, cause, |child| child.spi_in == spi_in);
         // Of one that is draining the peer knows already.
         for child in gone.into_iter().filter(children::Child::is_current) {
+            common.children.promote(env, &common.core, child.policy);
             env.signals.push(Signal::ChildDown(child.policy, cause.to_owned()));
             common.tasks.delete_child(child.spi_in);
         }
@@ -275,6 +276,11 @@ impl IkeSa {
             Some(Counts { received: count(local, child.spi_in)?, sent: count(remote, child.spi_out)? })
         }) {
             common.follow_finding(env, child, finding);
+        }
+        if let Some(surplus) = common.children.surplus(env.now).filter(|_| !common.tasks.touch_children()) {
+            common.core.say(env, What::Note("two children carry the same: one goes".to_owned()));
+            common.children.supersede(env, surplus);
+            common.tasks.retire_child(surplus);
         }
         common.advance(env);
     }

@@ -62,6 +62,10 @@ pub fn handle_informational(env: &mut Env<'_>, common: &mut Common, flow: Flow, 
     if parts.has(NotifyType::QUICK_CRASH_DETECTION) {
         common.core.take_token(parts);
     }
+    if parts.has(NotifyType::INVALID_SPI) {
+        // A packet under way may have come after its SA was deleted: it is a hint like others.
+        env.signals.push(Signal::Hint);
+    }
     if parts.deletes().any(|delete| delete.protocol == ProtocolId::IKE) {
         common.respond(env, flow, ExchangeType::INFORMATIONAL, &[]);
         if common.outlive() {
