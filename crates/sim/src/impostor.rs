@@ -13,9 +13,10 @@ use ike_proto::ids::IkeSpi;
 use ike_proto::message::protect::seal;
 use ike_proto::wire::registry::{EncrId, ExchangeType, IntegId, KeId, NotifyType, PayloadType, PrfId};
 use ike_proto::wire::udp_encap::NON_ESP_MARKER;
-use ike_proto::wire::{Header, Located, Notify, Payload, SealedKind, locate};
+use ike_proto::wire::{Header, Located, Notify, Payload, SealedKind, Unknown, locate};
 
 use crate::null_crypto::{self, NullProvider};
+use crate::script::Spoiled;
 use crate::trace::strip_marker;
 
 /// What sealed the messages that end with these octets.
@@ -147,6 +148,8 @@ pub struct Impostor {
     telling: Option<Arc<Telling>>,
     /// Requests that were taken away, with what their senders are told.
     refused: BTreeMap<ExchangeName, (ExchangeType, NotifyType)>,
+    /// Requests whose contents are replaced.
+    spoiled: BTreeMap<ExchangeName, Spoiled>,
     /// Requests that went their way: what the peer may know of is not refused when it is sent again.
     passed: BTreeSet<ExchangeName>,
 }
@@ -155,7 +158,7 @@ impl Impostor {
     /// One who has the keys that `telling` tells.
     #[must_use]
     pub const fn new(telling: Option<Arc<Telling>>) -> Self {
-        Self { telling, refused: BTreeMap::new(), passed: BTreeSet::new() }
+        Self { telling, refused: BTreeMap::new(), spoiled: BTreeMap::new(), passed: BTreeSet::new() }
     }
 
     /// From now on the request in `datagram` is refused with `notify`, unless it went its way before; its receiver never
@@ -168,22 +171,47 @@ impl Impostor {
         }
     }
 
-    /// What travels instead of `datagram`, if it belongs to a refused exchange.
+    /// From now on the request in `datagram` travels with other contents, unless it went its way before.
+    pub fn spoil(&mut self, datagram: &[u8], spoiled: Spoiled) {
+        if let Some((name, _)) = named(datagram).filter(|(_, header)| !header.flags.is_response())
+            && !self.passed.contains(&name)
+        {
+            self.spoiled.insert(name, spoiled);
+        }
+    }
+
+    /// What travels instead of `datagram`, if it belongs to a refused exchange or is a spoiled request.
     pub fn replace(&mut self, datagram: &[u8]) -> Option<Arc<[u8]>> {
         let telling = self.telling.as_ref()?;
         let (name, header) = named(datagram)?;
+        let message = strip_marker(datagram);
+        let marker: &[u8] = if message.len() < datagram.len() { &NON_ESP_MARKER } else { &[] };
+        if let Some(spoiled) = self.spoiled.get(&name).filter(|_| !header.flags.is_response()) {
+            let replaced = telling.resealed(message, header.exchange, &spoiled.payloads())?;
+            return Some([marker, &replaced].concat().into());
+        }
         let Some((exchange, notify)) = self.refused.get(&name).copied() else {
             self.passed.insert(name);
             return None;
         };
-        let message = strip_marker(datagram);
-        let marker: &[u8] = if message.len() < datagram.len() { &NON_ESP_MARKER } else { &[] };
         let replaced = if header.flags.is_response() {
             telling.resealed(message, exchange, &[Payload::Notify(Notify::error(notify))])?
         } else {
             telling.resealed(message, ExchangeType::INFORMATIONAL, &[])?
         };
         Some([marker, &replaced].concat().into())
+    }
+}
+
+impl Spoiled {
+    fn payloads(self) -> Vec<Payload> {
+        match self {
+            Self::Empty => Vec::new(),
+            Self::Critical => {
+                let unknown = Unknown { payload_type: PayloadType(200), critical: true, body: vec![1, 2, 3] };
+                vec![Payload::Unknown(unknown)]
+            }
+        }
     }
 }
 

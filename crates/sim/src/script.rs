@@ -145,6 +145,18 @@ pub enum Fate {
     /// A request, on an established SA, that the peer never sees; the sender gets this error, sealed with the peer's keys.
     /// Messages in fragments pass as they are. Only with null cryptography.
     Refuse(NotifyType),
+    /// A request, on an established SA, whose contents are replaced, sealed with its sender's keys: what a peer with a defect
+    /// may send. The answer passes. As for [`Fate::Refuse`], whole messages and null cryptography only.
+    Spoil(Spoiled),
+}
+
+/// What stands in a spoiled request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Spoiled {
+    /// A payload of a type that nobody knows, marked critical.
+    Critical,
+    /// Nothing, where the exchange wants something.
+    Empty,
 }
 
 /// What somebody on the path, who has no keys, sends in the peer's name.

@@ -1,16 +1,16 @@
 //! The world: one queue of things to come, ordered by virtual time and by the order in which they were asked for.
 
 mod carry;
+mod perform;
 
 use core::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ike_proto::endpoint::Command;
 use ike_proto::ids::JobId;
 use ike_proto::output::{Event, Output, What};
-use ike_proto::policy::sad::{Direction, SaKey};
+use ike_proto::policy::sad::SaKey;
 use ike_proto::rng::{Rng, Seed};
 use ike_proto::time::{Duration, Instant};
 
@@ -115,7 +115,7 @@ impl World {
     #[must_use]
     pub fn new(seed: u64, scenario: &Scenario) -> Self {
         let mut rng = Rng::new(&Seed::from_u64(seed));
-        let refuses = |rule: &Rule| matches!(rule.fate, Fate::Refuse(_));
+        let refuses = |rule: &Rule| matches!(rule.fate, Fate::Refuse(_) | Fate::Spoil(_));
         let telling = scenario.script.rules.iter().any(refuses).then(|| Arc::new(Telling::new()));
         let provider = match &telling {
             Some(telling) => Arc::<Telling>::clone(telling),
@@ -454,64 +454,6 @@ impl World {
             _ => {}
         }
         self.trace.see(self.now, Sight::Said { host, peer, event: Box::new(event) });
-    }
-
-    fn perform(&mut self, action: Action) {
-        self.trace.see(self.now, Sight::Done(action.host(), format!("{action:?}")));
-        match action {
-            Action::Initiate { host, policy } => {
-                self.command(host, policy, |local, remote| Command::Initiate { local, remote });
-            }
-            Action::Delete { host, policy } => {
-                self.command(host, policy, |local, remote| Command::Delete { local, remote });
-            }
-            Action::Shutdown(host) => {
-                let done = self.hosts[host].command(self.now, Command::Shutdown);
-                self.judge(host, None, done);
-                self.settle(host);
-            }
-            Action::Reboot(host) => {
-                self.hosts[host].reboot(self.now);
-                self.settle(host);
-                self.compare_later(host);
-            }
-            Action::ClockJump { host, by } => {
-                self.hosts[host].jump(by);
-                self.arm(host);
-            }
-            Action::Cut { one, other, cut } => self.network.cut(one, other, cut),
-            Action::Jam(host) => {
-                let outbound = self.hosts[host].sad.live().filter(|sa| sa.spec.direction == Direction::Out);
-                self.jammed.extend(outbound.map(|sa| (host, sa.spec.key())));
-            }
-            Action::Weather(conditions) => self.weather = conditions,
-            Action::RestartNat(number) => self.network.restart(number),
-            Action::Run { flow, running } => self.flows[flow].running = running,
-            Action::Expire { host, policy, hard } => {
-                let selector = self.hosts[host].spec.policies[policy].selector;
-                self.hosts[host].sad.expire(&selector, hard);
-                self.forward_notices(host);
-            }
-            Action::Deafen { host, deaf } => self.hosts[host].deaf = deaf,
-            Action::Policies { host, known } => {
-                self.hosts[host].tell_policies(self.now, known);
-                self.settle(host);
-            }
-            Action::LoseNotices(host) => {
-                self.hosts[host].hear(self.now, Notice::Lost);
-                self.settle(host);
-            }
-        }
-    }
-
-    fn command(&mut self, host: usize, policy: usize, make: impl FnOnce(IpAddr, IpAddr) -> Command) {
-        let ends = self.hosts[host].spec.policies[policy].endpoints();
-        let Some((local, remote)) = ends else { return };
-        let done = self.hosts[host].command(self.now, make(local, remote));
-        if let Err(why) = done {
-            self.trace.see(self.now, Sight::Done(Some(host), format!("refused: {why}")));
-        }
-        self.settle(host);
     }
 }
 

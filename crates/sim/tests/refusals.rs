@@ -2,7 +2,7 @@
 
 use coati_sim::link::Conditions;
 use coati_sim::scenario::{Goal, Scenario};
-use coati_sim::script::{Action, Fate, Match, Rule};
+use coati_sim::script::{Action, Fate, Match, Rule, Spoiled};
 use coati_sim::trace::Sight;
 use coati_sim::{Failure, TwoHosts, World, draw, reach, sweep};
 use ike_proto::config::EndpointConfig;
@@ -184,6 +184,65 @@ fn a_peer_that_takes_no_more_sas_gets_another_ike_sa_in_place_of_the_old() {
         let lost = world.dropped() - before;
         if up != 2 || lost > 0 {
             return Err(Failure::of(seed, format!("{up} IKE SAs, {lost} packets lost"), &world));
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// What the peer of `two.starter` answered to the one spoiled CREATE_CHILD_SA request, as its trace and ours say it.
+fn spoiled(seed: u64, how: Spoiled) -> Result<World, Failure> {
+    let two = rekeying(seed);
+    let mut scenario = Scenario { goal: Goal::Elapsed, ..two.scenario() };
+    let requests = Match::request(two.starter, ExchangeType::CREATE_CHILD_SA);
+    scenario.script.rules.push(Rule { when: requests, skip: 0, times: 1, fate: Fate::Spoil(how) });
+    let mut world = World::new(seed, &scenario);
+    reach(seed, &mut world, Duration::from_secs(60), |world| world.at_rest().is_ok())?;
+    // The child's rekey is the first one.
+    world.run_for(Duration::from_secs(230));
+    reach(seed, &mut world, Duration::from_secs(120), |world| world.at_rest().is_ok())?;
+    Ok(world)
+}
+
+/// How often `host` said what `is` is about.
+fn heard(world: &World, host: usize, text: &str) -> usize {
+    world.trace().said(host, |what| matches!(what, What::Note(said) if said.contains(text))).len()
+}
+
+#[test]
+fn a_critical_payload_that_nobody_knows_is_refused_by_name_and_ends_nothing() {
+    sweep(0..30, |seed| {
+        let world = spoiled(seed, Spoiled::Critical)?;
+        let starter = rekeying(seed).starter;
+        let refused = heard(&world, 1 - starter, "UNSUPPORTED_CRITICAL_PAYLOAD");
+        let told = heard(&world, starter, "UNSUPPORTED_CRITICAL_PAYLOAD");
+        let up = world.trace().said(starter, |what| matches!(what, What::IkeSaUp { .. })).len();
+        if (refused, told, up) != (1, 1, 1) {
+            let what = format!("refused {refused}, told {told}, {up} IKE SAs");
+            return Err(Failure::of(seed, what, &world));
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_request_that_says_nothing_is_invalid_syntax_and_ends_the_ike_sa_at_both_ends() {
+    sweep(0..30, |seed| {
+        let world = spoiled(seed, Spoiled::Empty)?;
+        let starter = rekeying(seed).starter;
+        let ends = [starter, 1 - starter].map(|host| {
+            world
+                .trace()
+                .said(
+                    host,
+                    |what| matches!(what, What::IkeSaDown { cause } if cause.contains("INVALID_SYNTAX")),
+                )
+                .len()
+        });
+        let up = world.trace().said(starter, |what| matches!(what, What::IkeSaUp { .. })).len();
+        if ends != [1, 1] || up != 2 {
+            return Err(Failure::of(seed, format!("{ends:?} ended, {up} IKE SAs"), &world));
         }
         Ok(())
     })

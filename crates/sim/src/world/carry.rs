@@ -50,6 +50,9 @@ impl World {
             if let Some(Fate::Refuse(notify)) = fate {
                 self.impostor.refuse(datagram, notify);
             }
+            if let Some(Fate::Spoil(spoiled)) = fate {
+                self.impostor.spoil(datagram, spoiled);
+            }
             if let Some(replaced) = self.impostor.replace(datagram) {
                 *datagram = replaced;
             }
@@ -106,7 +109,7 @@ impl World {
     fn copies(&mut self, fate: Option<Fate>) -> Vec<Copy> {
         let usual = self.weather.delay.min;
         match fate {
-            None | Some(Fate::Refuse(_)) => self.weather.carry(&mut self.link_rng),
+            None | Some(Fate::Refuse(_) | Fate::Spoil(_)) => self.weather.carry(&mut self.link_rng),
             Some(Fate::Drop) => Vec::new(),
             Some(Fate::Delay(delay)) => vec![Copy { delay, flip: None }],
             Some(Fate::Repeat { copies, every }) => {
