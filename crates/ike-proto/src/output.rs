@@ -95,6 +95,13 @@ pub enum What {
         /// Its algorithms.
         suite: IkeSuite,
     },
+    /// An IKE SA has taken the place and the children of the one before it.
+    IkeSaRekeyed {
+        /// Its addresses and ports.
+        flow: Flow,
+        /// Its algorithms.
+        suite: IkeSuite,
+    },
     /// A handshake ended without an SA.
     HandshakeFailed {
         /// Why.
@@ -149,6 +156,7 @@ impl What {
         match self {
             Self::Initiating { .. }
             | Self::IkeSaUp { .. }
+            | Self::IkeSaRekeyed { .. }
             | Self::IkeSaDown { .. }
             | Self::ChildUp { .. }
             | Self::ChildDown { .. } => Level::Info,
@@ -177,6 +185,11 @@ impl fmt::Display for Event {
                 spis(f)?;
                 let side = if *role == Role::Initiator { "initiator" } else { "responder" };
                 write!(f, " as {side}, {local_id} to {remote_id}, {suite}")
+            }
+            What::IkeSaRekeyed { flow, suite } => {
+                write!(f, "ISAKMP-SA rekeyed {flow}")?;
+                spis(f)?;
+                write!(f, ", {suite}")
             }
             What::HandshakeFailed { cause } => {
                 f.write_str("phase1 negotiation failed: ")?;

@@ -295,6 +295,10 @@ impl IkeSa {
     /// Takes over what was its predecessor's.
     pub fn inherit(&mut self, env: &mut Env<'_>, children: Vec<children::Child>, tasks: task::Tasks) {
         self.common.core.predecessor = None;
+        if let Some(suite) = self.common.core.suite {
+            let flow = self.common.core.path.flow;
+            self.common.core.say(env, What::IkeSaRekeyed { flow, suite });
+        }
         self.common.children.inherit(env.now, children);
         self.common.tasks.inherit(tasks);
         if self.is_established() {
