@@ -16,7 +16,7 @@ use crate::wire::registry::NotifyType;
 use crate::wire::{Header, Notify, Payload};
 
 /// Answers to messages for unknown SAs in one span.
-const MOST_ANSWERS: u32 = 50;
+pub(super) const MOST_ANSWERS: u32 = 50;
 /// First requests refused in one span; cookies are not counted, known peers need them most when there are many.
 pub(super) const MOST_REFUSALS: u32 = 1000;
 /// The span.
@@ -31,11 +31,6 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    /// Of answers to what belongs to no SA.
-    pub(super) const fn of_answers() -> Self {
-        Self::of(MOST_ANSWERS)
-    }
-
     pub(super) const fn of(most: u32) -> Self {
         Self { most, left: most, until: Instant::ZERO }
     }

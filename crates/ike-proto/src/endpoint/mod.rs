@@ -199,7 +199,7 @@ impl Endpoint {
             chores: BTreeSet::new(),
             contacted: BTreeMap::new(),
             qcd_secret: None,
-            allowance: crash::Allowance::of_answers(),
+            allowance: crash::Allowance::of(crash::MOST_ANSWERS),
             refusals: crash::Allowance::of(crash::MOST_REFUSALS),
             started: false,
             last_sa: 0,

@@ -412,12 +412,8 @@ impl Endpoint {
     /// made anew.
     pub(super) fn handle_expire(&mut self, cx: &mut Context<'_>, key: SaKey, hard: bool) {
         let found = self.sas.iter().find_map(|(id, sa)| {
-            let core = &sa.common.core;
-            let ours = |own: IpAddr| own == key.destination;
-            let hit = sa.common.children.iter().find(|child| {
-                (ours(core.path.local()) && child.spi_in == key.spi)
-                    || (ours(core.path.remote()) && child.spi_out == key.spi)
-            });
+            let path = &sa.common.core.path;
+            let hit = sa.common.children.iter().find(|child| child.keys(path).contains(&key));
             hit.map(|child| (*id, child.spi_in))
         });
         let Some((id, spi_in)) = found else { return };

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::endpoint::{Context, Endpoint};
 use crate::ids::{ChildSpi, SaId};
 use crate::ike_sa::children::{Child, Stage};
-use crate::ike_sa::core::Core;
+use crate::ike_sa::path::Path;
 use crate::policy::sad::{SaCount, SaKey};
 
 /// What had to be corrected.
@@ -18,17 +18,9 @@ pub struct Corrections {
     pub surplus: usize,
 }
 
-/// Both halves' keys.
-fn halves(core: &Core, child: &Child) -> [SaKey; 2] {
-    [
-        SaKey { destination: core.path.local(), spi: child.spi_in },
-        SaKey { destination: core.path.remote(), spi: child.spi_out },
-    ]
-}
-
 /// Whether a half that belongs in the kernel is not there.
-fn lacks(core: &Core, child: &Child, found: &BTreeMap<SaKey, u64>) -> bool {
-    let [inbound, outbound] = halves(core, child);
+fn lacks(path: &Path, child: &Child, found: &BTreeMap<SaKey, u64>) -> bool {
+    let [inbound, outbound] = child.keys(path);
     let there = |key: &SaKey| found.contains_key(key);
     match child.stage {
         Stage::Live if child.deleting => false,
@@ -46,10 +38,10 @@ impl Endpoint {
         let mut known = BTreeSet::new();
         let mut lost: Vec<(SaId, ChildSpi)> = Vec::new();
         for (id, sa) in &self.sas {
-            let core = &sa.common.core;
+            let path = &sa.common.core.path;
             for child in sa.common.children.iter() {
-                known.extend(halves(core, child));
-                if lacks(core, child, &found) {
+                known.extend(child.keys(path));
+                if lacks(path, child, &found) {
                     lost.push((*id, child.spi_in));
                 }
             }

@@ -10,6 +10,7 @@ use crate::crypto::suite::EspSuite;
 use crate::ids::{ChildId, ChildSpi, PolicyIndex, Reqid};
 use crate::ike_sa::core::Core;
 use crate::ike_sa::env::{Env, Signal};
+use crate::ike_sa::path::Path;
 use crate::ike_sa::watch::{Counts, Finding, Watch};
 use crate::output::What;
 use crate::policy::sad::{Mode, SaKey, SaSpec};
@@ -114,6 +115,15 @@ impl Child {
     #[must_use]
     pub const fn serves(&self) -> bool {
         matches!(self.stage, Stage::Live | Stage::Half { .. }) && !self.deleting
+    }
+
+    /// How its inbound and its outbound half are found in the kernel.
+    #[must_use]
+    pub const fn keys(&self, path: &Path) -> [SaKey; 2] {
+        [
+            SaKey { destination: path.local(), spi: self.spi_in },
+            SaKey { destination: path.remote(), spi: self.spi_out },
+        ]
     }
 
     /// Whether its outbound half is in the kernel.
@@ -269,13 +279,15 @@ impl Children {
 
     /// Nothing of `policy` goes out any more but what waits for its turn: that goes live now.
     pub fn promote(&mut self, env: &mut Env<'_>, core: &Core, policy: PolicyIndex) {
-        let of_policy = |child: &&Child| child.policy == policy;
-        if self.list.iter().filter(of_policy).any(Child::sends) {
-            return;
+        if !self.list.iter().any(|child| child.policy == policy && child.sends()) {
+            self.go_live_for(env, core, policy);
         }
-        let waiting =
-            self.list.iter().filter(of_policy).filter(|child| matches!(child.stage, Stage::Half { .. }));
-        for half in waiting.map(|child| child.id).collect::<Vec<_>>() {
+    }
+
+    /// All of `policy` that wait for their turn go live.
+    pub fn go_live_for(&mut self, env: &mut Env<'_>, core: &Core, policy: PolicyIndex) {
+        let waits = |child: &&Child| child.policy == policy && matches!(child.stage, Stage::Half { .. });
+        for half in self.list.iter().filter(waits).map(|child| child.id).collect::<Vec<_>>() {
             self.go_live(env, core, half);
         }
     }
@@ -301,9 +313,9 @@ impl Children {
         let until = env.now + GRACE;
         let Some(child) = self.get_mut(id).filter(|child| child.is_current()) else { return };
         let spi_in = child.spi_in;
-        let key = SaKey { destination: core.path.remote(), spi: child.spi_out };
+        let [_, outbound] = child.keys(&core.path);
         child.stage = Stage::Draining { until };
-        let _ = env.sad.remove(&key);
+        let _ = env.sad.remove(&outbound);
         core.say(env, What::ChildDown { spi_in, cause: cause.to_owned() });
         self.arm(env.now);
     }
@@ -321,10 +333,9 @@ impl Children {
         self.list = kept;
         self.list.shrink_to_fit();
         for child in &gone {
-            let sas = [(core.path.remote(), child.spi_out), (core.path.local(), child.spi_in)];
-            for (destination, spi) in sas {
+            for key in child.keys(&core.path).iter().rev() {
                 // An SA that has expired meanwhile is as gone as one that is removed.
-                let _ = env.sad.remove(&SaKey { destination, spi });
+                let _ = env.sad.remove(key);
             }
             if child.is_current() {
                 core.say(env, What::ChildDown { spi_in: child.spi_in, cause: cause.to_owned() });
@@ -366,8 +377,8 @@ impl Children {
                 return Some(Due::Rekey(id));
             }
             Stage::Half { until, .. } => {
-                let key = SaKey { destination: core.path.local(), spi: child.spi_in };
-                let received = env.sad.query(&key).is_ok_and(|usage| usage.packets > 0);
+                let [inbound, _] = child.keys(&core.path);
+                let received = env.sad.query(&inbound).is_ok_and(|usage| usage.packets > 0);
                 if received || *until <= env.now {
                     self.go_live(env, core, id);
                 }
@@ -377,8 +388,8 @@ impl Children {
                 return Some(Due::Delete(id));
             }
             Stage::Draining { until } if *until <= env.now => {
-                let key = SaKey { destination: core.path.local(), spi: child.spi_in };
-                let _ = env.sad.remove(&key);
+                let [inbound, _] = child.keys(&core.path);
+                let _ = env.sad.remove(&inbound);
                 self.list.retain(|child| child.id != id);
                 self.list.shrink_to_fit();
             }
@@ -391,10 +402,9 @@ impl Children {
     pub fn follow_port(&mut self, env: &mut Env<'_>, core: &Core) {
         let Some(encap) = core.path.esp_encap() else { return };
         for child in self.list.iter_mut().filter(|child| child.encap) {
-            for (destination, spi) in [(core.path.local(), child.spi_in), (core.path.remote(), child.spi_out)]
-            {
+            for key in child.keys(&core.path) {
                 // A half that is not in the kernel has nothing to move.
-                let _ = env.sad.move_ports(&SaKey { destination, spi }, encap);
+                let _ = env.sad.move_ports(&key, encap);
             }
             if let Stage::Half { outbound, .. } = &mut child.stage {
                 outbound.encap = Some(encap);
@@ -405,10 +415,8 @@ impl Children {
     /// Whether any child has carried anything yet.
     pub fn carry(&self, env: &mut Env<'_>, core: &Core) -> bool {
         self.list.iter().filter(|child| child.serves()).any(|child| {
-            let ways = [(core.path.local(), child.spi_in), (core.path.remote(), child.spi_out)];
-            ways.into_iter().any(|(destination, spi)| {
-                env.sad.query(&SaKey { destination, spi }).is_ok_and(|usage| usage.packets > 0)
-            })
+            let mut halves = child.keys(&core.path).into_iter();
+            halves.any(|key| env.sad.query(&key).is_ok_and(|usage| usage.packets > 0))
         })
     }
 
@@ -433,8 +441,8 @@ impl Children {
     pub fn have_received(&mut self, env: &mut Env<'_>, core: &Core) -> bool {
         let mut received = false;
         for child in &mut self.list {
-            let key = SaKey { destination: core.path.local(), spi: child.spi_in };
-            if let Ok(usage) = env.sad.query(&key) {
+            let [inbound, _] = child.keys(&core.path);
+            if let Ok(usage) = env.sad.query(&inbound) {
                 received |= usage.packets > child.seen;
                 child.seen = usage.packets;
             }

@@ -20,7 +20,6 @@ use crate::output::{Event, Flow, What};
 use crate::policy::identity::Identity;
 use crate::policy::peer::{LocalId, SharedPeer};
 use crate::policy::peer_db::Credential;
-use crate::policy::sad::SaKey;
 use crate::secret::Secret;
 use crate::time::{Duration, Instant};
 use crate::wire::registry::{ExchangeType, NotifyType, PrfId};
@@ -81,8 +80,6 @@ pub struct Core {
     pub refusals: u8,
     /// When the peer first put off an exchange, none having been served since.
     pub put_off_since: Option<Instant>,
-    /// When a message of the peer was verified last, or ESP came from it.
-    pub last_heard: Instant,
     /// When it is looked at whether the peer is still there.
     pub liveness_at: Instant,
     /// Where the peer's packets seem to come from now: requests go there too.
@@ -147,7 +144,6 @@ impl Core {
             replaced: false,
             refusals: 0,
             put_off_since: None,
-            last_heard: now,
             liveness_at: Instant::MAX,
             hinted: None,
             keepalive: Keepalive::OFF,
@@ -205,7 +201,6 @@ impl Core {
 
     /// The peer is there: the next look is an idle time away, spread so that many pairs do not look in step.
     pub fn heard(&mut self, env: &mut Env<'_>) {
-        self.last_heard = env.now;
         if let Some(liveness) = self.peer.liveness {
             self.liveness_at = env.now + env.rng.jitter_down(liveness.idle, 10);
         }
@@ -379,10 +374,9 @@ impl Common {
 
     /// Keeps the mapping of the NAT in front of us, unless ESP does.
     pub fn keep_alive(&mut self, env: &mut Env<'_>) {
-        let remote = self.core.path.remote();
         let sent = self.children.iter().filter(|child| child.sends()).map(|child| {
-            let key = SaKey { destination: remote, spi: child.spi_out };
-            env.sad.query(&key).map_or(0, |usage| usage.packets)
+            let [_, outbound] = child.keys(&self.core.path);
+            env.sad.query(&outbound).map_or(0, |usage| usage.packets)
         });
         if self.core.keepalive.is_needed(sent.sum()) {
             env.out.keepalive(self.core.path.flow);

@@ -150,17 +150,13 @@ impl IkeSa {
 
     /// The peer has proved that it restarted.
     fn end_restarted(&mut self, env: &mut Env<'_>) {
-        self.common.core.graceful = false;
-        self.tear_down(env, "the peer has lost it (quick crash detection)", End::Restart);
-        self.phase = Phase::Closed;
+        self.vanish(env, "the peer has lost it (quick crash detection)", End::Restart);
     }
 
     /// Ends the SA without a word: the peer does not have it any more.
     pub fn forget(&mut self, env: &mut Env<'_>, cause: &str) {
         if self.is_established() {
-            self.common.core.graceful = false;
-            self.tear_down(env, cause, End::Meant);
-            self.phase = Phase::Closed;
+            self.vanish(env, cause, End::Meant);
         }
     }
 
@@ -270,10 +266,10 @@ impl IkeSa {
     /// Looks whether the children's packets flow both ways; `packets` are those the kernel's SAs have carried.
     pub fn watch_children(&mut self, env: &mut Env<'_>, packets: &BTreeMap<SaKey, u64>) {
         let common = &mut self.common;
-        let (local, remote) = (common.core.path.local(), common.core.path.remote());
+        let path = common.core.path;
         for (child, finding) in common.children.watch(env.now, |child| {
-            let count = |destination, spi| packets.get(&SaKey { destination, spi }).copied();
-            Some(Counts { received: count(local, child.spi_in)?, sent: count(remote, child.spi_out)? })
+            let [inbound, outbound] = child.keys(&path);
+            Some(Counts { received: *packets.get(&inbound)?, sent: *packets.get(&outbound)? })
         }) {
             common.follow_finding(env, child, finding);
         }
@@ -370,7 +366,7 @@ impl IkeSa {
                 let exchange = self.common.window.outstanding().map(|waiting| waiting.exchange.to_string());
                 let cause = format!("no answer to {}{hint}", exchange.unwrap_or_default());
                 match self.phase {
-                    Phase::Established => self.end(env, &cause, None),
+                    Phase::Established => self.vanish(env, &cause, End::Fault),
                     Phase::Superseded { .. } | Phase::Closing { .. } => self.finish(env),
                     _ => self.fail(env, cause, None),
                 }
@@ -468,11 +464,11 @@ impl IkeSa {
     fn follow(&mut self, env: &mut Env<'_>, after: After) {
         match after {
             After::GoOn => {}
-            After::End(cause) => self.end(env, &cause, Some(env.now + env.config.linger)),
-            After::Lost(cause) => self.end(env, &cause, None),
+            After::End(cause) => self.end(env, &cause),
+            After::Lost(cause) => self.vanish(env, &cause, End::Fault),
             After::Retire => self.retire(env),
             After::Yield => self.phase = Phase::Superseded { until: env.now + OVERDUE },
-            After::Gone => self.depart(env, Phase::Lingering { until: env.now + env.config.linger }),
+            After::Gone => self.depart(env),
         }
     }
 
@@ -525,18 +521,17 @@ impl IkeSa {
         };
     }
 
-    /// The SA ends without a DELETE of ours; with `linger`, its last answer is repeated until then.
-    fn end(&mut self, env: &mut Env<'_>, cause: &str, linger: Option<Instant>) {
-        if linger.is_none() {
-            // What is lost carries nothing, and there is nobody to wait for.
-            self.common.core.graceful = false;
-        }
-        // Without a DELETE from either end, nobody wanted this end.
-        self.tear_down(env, cause, if linger.is_none() { End::Fault } else { End::Meant });
-        self.phase = match linger {
-            Some(until) => Phase::Lingering { until },
-            None => Phase::Closed,
-        };
+    /// The SA ends without a DELETE of ours, and the peer knows; the last answer is repeated for a while.
+    fn end(&mut self, env: &mut Env<'_>, cause: &str) {
+        self.tear_down(env, cause, End::Meant);
+        self.phase = Phase::Lingering { until: env.now + env.config.linger };
+    }
+
+    /// The peer does not have the SA any more: it carries nothing, and there is nobody to wait for.
+    fn vanish(&mut self, env: &mut Env<'_>, cause: &str, end: End) {
+        self.common.core.graceful = false;
+        self.tear_down(env, cause, end);
+        self.phase = Phase::Closed;
     }
 
     /// The SA ends by a DELETE of ours, sent when our request under way is answered.
@@ -545,7 +540,7 @@ impl IkeSa {
         self.say_goodbye(env);
     }
 
-    /// Sends the DELETE of what is torn down.
+    /// Sends the DELETE of what has nothing left.
     fn say_goodbye(&mut self, env: &mut Env<'_>) {
         let asked = !self.common.window.is_busy();
         if asked {
@@ -564,17 +559,14 @@ impl IkeSa {
 
     /// The SA has a successor, which has its children: it is deleted without any.
     fn retire(&mut self, env: &mut Env<'_>) {
-        let asked = !self.common.window.is_busy();
-        if asked {
-            delete::request_sa(env, &mut self.common);
-        }
-        let until = env.now + env.config.delete_patience;
-        self.depart(env, Phase::Closing { asked, until });
+        self.say_goodbye(env);
+        self.common.core.say(env, What::IkeSaDown { cause: "rekeyed".to_owned() });
     }
 
-    fn depart(&mut self, env: &mut Env<'_>, phase: Phase) {
+    /// The SA has a successor, and the peer has deleted it.
+    fn depart(&mut self, env: &mut Env<'_>) {
         self.common.core.say(env, What::IkeSaDown { cause: "rekeyed".to_owned() });
-        self.phase = phase;
+        self.phase = Phase::Lingering { until: env.now + env.config.linger };
     }
 
     fn tear_down(&mut self, env: &mut Env<'_>, cause: &str, end: End) {

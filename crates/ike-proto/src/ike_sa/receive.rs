@@ -269,7 +269,7 @@ impl IkeSa {
         let deletes = |parts: Parts| parts.deletes().any(|delete| delete.protocol == ProtocolId::IKE);
         self.common.respond(env, flow, exchange, &[]);
         if opened.is_ok_and(deletes) {
-            self.depart(env, Phase::Lingering { until: env.now + env.config.linger });
+            self.depart(env);
         }
     }
 

@@ -98,10 +98,10 @@ pub fn handle_informational(env: &mut Env<'_>, common: &mut Common, flow: Flow, 
 /// The peer does not receive on `spi_out` any more. Gives the SPI that is to be named in the answer.
 fn delete_child(env: &mut Env<'_>, common: &mut Common, spi_out: ChildSpi) -> Option<ChildSpi> {
     let found = common.children.by_spi_out(spi_out).filter(|child| child.is_current());
-    let found = found.map(|child| (child.id, child.spi_in, child.policy, child.deleting, child.sends()));
+    let found = found.map(|child| (child.id, child.spi_in, child.policy, child.deleting));
     let ours = match &found {
         None => Ours::Absent,
-        Some((.., true, _)) => Ours::Deleting,
+        Some((.., true)) => Ours::Deleting,
         Some((id, ..)) => match common.children.get(*id).map(|child| &child.stage) {
             Some(Stage::Superseded { .. }) => Ours::Superseded,
             // Both ends rekeyed it; that the peer deletes it says that the peer's successor is there.
@@ -115,12 +115,7 @@ fn delete_child(env: &mut Env<'_>, common: &mut Common, spi_out: ChildSpi) -> Op
     match collision::child(ours, Theirs::Delete) {
         Verdict::Serve if ours == Ours::Superseded => {
             // The peer sends on the successor already: now we may too.
-            let waiting = common.children.iter().filter(|child| child.policy == policy);
-            let waiting =
-                waiting.filter(|child| matches!(child.stage, Stage::Half { .. })).map(|child| child.id);
-            for half in waiting.collect::<Vec<_>>() {
-                common.children.go_live(env, &common.core, half);
-            }
+            common.children.go_live_for(env, &common.core, policy);
             common.children.drain(env, &common.core, id, cause);
             Some(spi_in)
         }

@@ -15,7 +15,6 @@ use crate::ike_sa::watch::{Counts, Finding};
 use crate::message::inventory::{Entry, INVENTORY, Inventory, MOST_ENTRIES};
 use crate::message::parts::Parts;
 use crate::output::What;
-use crate::policy::sad::SaKey;
 use crate::wire::Payload;
 use crate::wire::registry::ExchangeType;
 
@@ -78,10 +77,9 @@ impl Common {
 
     /// What the kernel has counted of a child.
     fn counts(&self, env: &mut Env<'_>, child: &Child) -> Counts {
-        let path = self.core.path;
-        let mut packets =
-            |destination, spi| env.sad.query(&SaKey { destination, spi }).map_or(0, |usage| usage.packets);
-        Counts { received: packets(path.local(), child.spi_in), sent: packets(path.remote(), child.spi_out) }
+        let mut packets = |key| env.sad.query(&key).map_or(0, |usage| usage.packets);
+        let [received, sent] = child.keys(&self.core.path).map(&mut packets);
+        Counts { received, sent }
     }
 
     /// Whether the peer may know another set of children for a good reason.
