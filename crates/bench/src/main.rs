@@ -1,5 +1,4 @@
 //! `coati-bench`: what the engine costs, in one process without a kernel (`cargo xtask bench`).
-#![allow(clippy::disallowed_methods, reason = "it measures real time")]
 
 mod host;
 mod instructions;

@@ -186,6 +186,12 @@ impl World {
         &self.flows
     }
 
+    /// Whether packets and answers cross all flows, and all is at rest.
+    #[must_use]
+    pub fn is_flowing(&self) -> bool {
+        self.flows.iter().all(|flow| flow.crossed(3)) && self.at_rest().is_ok()
+    }
+
     /// Packets and answers of all flows that the hosts lost, not the link.
     #[must_use]
     pub fn dropped(&self) -> u64 {

@@ -41,11 +41,6 @@ fn sent(world: &World, exchange: ExchangeType) -> (usize, usize) {
     counts
 }
 
-/// Whether packets and answers cross, and all is at rest.
-fn flowing(world: &World) -> bool {
-    world.flows().iter().all(|flow| flow.crossed(3)) && world.at_rest().is_ok()
-}
-
 #[test]
 fn every_exchange_in_fragments_works_and_rekeys_lose_nothing() {
     sweep(0..200, |seed| {
@@ -53,7 +48,7 @@ fn every_exchange_in_fragments_works_and_rekeys_lose_nothing() {
         let link = Conditions::rough(seed % 3 * 25);
         let scenario = Scenario { link, ..in_parts(seed).scenario() };
         let mut world = World::new(seed, &scenario);
-        reach(seed, &mut world, Duration::from_secs(180), flowing)?;
+        reach(seed, &mut world, Duration::from_secs(180), World::is_flowing)?;
         world.run_for(Duration::from_secs(5));
         let (before, made) = (world.dropped(), world.counts().children);
         world.run_for(Duration::from_secs(360));
@@ -79,7 +74,7 @@ fn fragments_that_are_damaged_are_never_believed() {
         let link = Conditions { corrupt: 100, ..Conditions::rough(50) };
         let scenario = Scenario { link, ..in_parts(seed).scenario() };
         let mut world = World::new(seed, &scenario);
-        reach(seed, &mut world, Duration::from_secs(600), flowing)
+        reach(seed, &mut world, Duration::from_secs(600), World::is_flowing)
     })
     .unwrap();
 }
@@ -91,7 +86,7 @@ fn a_peer_that_takes_no_fragments_gets_none() {
         two.peers[usize::from(seed % 4 >= 2)].fragmentation = false;
         let scenario = Scenario { link: Conditions::rough(50), ..two.scenario() };
         let mut world = World::new(seed, &scenario);
-        reach(seed, &mut world, Duration::from_secs(180), flowing)?;
+        reach(seed, &mut world, Duration::from_secs(180), World::is_flowing)?;
         let parts = sent(&world, ExchangeType::IKE_AUTH).1;
         if parts > 0 {
             return Err(Failure::of(seed, format!("{parts} fragments"), &world));

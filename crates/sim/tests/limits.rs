@@ -8,17 +8,12 @@ use ike_proto::policy::sad::Lifetimes;
 use ike_proto::time::Duration;
 use ike_proto::wire::registry::ExchangeType;
 
-/// Whether packets and answers cross, and all is at rest.
-fn flowing(world: &World) -> bool {
-    world.flows().iter().all(|flow| flow.crossed(3)) && world.at_rest().is_ok()
-}
-
 /// Runs traffic over children that live so long; how often they were replaced.
 fn wears_out(seed: u64, limits: Lifetimes) -> Result<u64, Failure> {
     let two = TwoHosts { limits, ..draw::two_hosts(seed) };
     let link = Conditions { loss: seed % 4 * 40, ..Conditions::rough(0) };
     let mut world = World::new(seed, &Scenario { link, goal: Goal::Elapsed, ..two.scenario() });
-    reach(seed, &mut world, Duration::from_secs(120), flowing)?;
+    reach(seed, &mut world, Duration::from_secs(120), World::is_flowing)?;
     world.run_for(Duration::from_secs(5));
     let (before, made) = (world.dropped(), world.counts().children);
     world.run_for(Duration::from_secs(120));
@@ -58,7 +53,7 @@ fn a_hard_limit_ends_a_child_that_could_not_be_rekeyed_and_another_comes() {
             scenario.script.rules.push(Rule { when: requests, skip: 0, times: 7, fate: Fate::Drop });
         }
         let mut world = World::new(seed, &scenario);
-        reach(seed, &mut world, Duration::from_secs(120), flowing)?;
+        reach(seed, &mut world, Duration::from_secs(120), World::is_flowing)?;
         let hard =
             |world: &World| world.hosts().iter().all(|host| host.sad.live().all(|sa| sa.usage.packets < 150));
         world.run_for(Duration::from_secs(60));

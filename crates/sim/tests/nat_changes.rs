@@ -18,10 +18,6 @@ fn behind_a_box(seed: u64) -> TwoHosts {
     two
 }
 
-fn flowing(world: &World) -> bool {
-    world.flows().iter().all(|flow| flow.crossed(3)) && world.at_rest().is_ok()
-}
-
 /// Waits until packets and answers cross that were sent from now on.
 fn crosses_again(seed: u64, world: &mut World, within: Duration) -> Result<(), Failure> {
     let delivered = |world: &World| world.flows()[0].back.delivered;
@@ -44,7 +40,7 @@ fn ike_and_esp_follow_a_new_port_and_keep_their_sas() {
         let link = Conditions { loss: seed % 3 * 30, ..Conditions::rough(0) };
         let scenario = Scenario { link, goal: Goal::Elapsed, ..behind_a_box(seed).scenario() };
         let mut world = World::new(seed, &scenario);
-        reach(seed, &mut world, Duration::from_secs(120), flowing)?;
+        reach(seed, &mut world, Duration::from_secs(120), World::is_flowing)?;
         world.run_for(Duration::from_secs(3));
         let made = *world.counts();
         for _ in 0..3 {
@@ -102,7 +98,7 @@ fn a_mapping_that_times_out_in_silence_comes_back_with_traffic() {
             }
         }
         let mut world = World::new(seed, &scenario);
-        reach(seed, &mut world, Duration::from_secs(120), flowing)?;
+        reach(seed, &mut world, Duration::from_secs(120), World::is_flowing)?;
         world.act(Action::Run { flow: 0, running: false });
         world.run_for(Duration::from_secs(300));
         world.act(Action::Run { flow: 0, running: true });

@@ -9,16 +9,11 @@ use ike_proto::config::EndpointConfig;
 use ike_proto::output::What;
 use ike_proto::time::{Duration, Instant};
 
-/// Whether packets and answers cross, and all is at rest.
-fn flowing(world: &World) -> bool {
-    world.flows().iter().all(|flow| flow.crossed(3)) && world.at_rest().is_ok()
-}
-
 /// Two hosts of `seed` that are up.
 fn up(seed: u64, two: &TwoHosts) -> Result<World, Failure> {
     let link = Conditions { loss: seed % 3 * 30, ..Conditions::rough(0) };
     let mut world = World::new(seed, &Scenario { link, goal: Goal::Elapsed, ..two.scenario() });
-    reach(seed, &mut world, Duration::from_secs(120), flowing)?;
+    reach(seed, &mut world, Duration::from_secs(120), World::is_flowing)?;
     Ok(world)
 }
 

@@ -11,7 +11,7 @@
 use coati_sim::link::{Conditions, Span};
 use coati_sim::scenario::{Goal, Scenario};
 use coati_sim::script::Action;
-use coati_sim::{Failure, TwoHosts, World, draw, sweep};
+use coati_sim::{Failure, TwoHosts, World, draw, reach, sweep};
 use ike_proto::ids::IkeSpi;
 use ike_proto::time::Duration;
 use ike_proto::wire::registry::KeId;
@@ -19,31 +19,6 @@ use ike_proto::wire::registry::KeId;
 /// Fails with the seed and the ladder, as they are printed.
 fn passed<T>(result: Result<T, Failure>) -> T {
     result.unwrap_or_else(|failure| panic!("{failure}"))
-}
-
-/// Whether packets and answers cross all flows.
-fn flowing(world: &World) -> bool {
-    world.flows().iter().all(|flow| flow.crossed(3)) && world.at_rest().is_ok()
-}
-
-/// What the hosts lost so far, not the link.
-fn dropped(world: &World) -> u64 {
-    world.flows().iter().map(coati_sim::traffic::Flow::dropped).sum()
-}
-
-/// Waits for `done`; else why it does not come.
-fn reach(
-    seed: u64,
-    world: &mut World,
-    within: Duration,
-    done: impl FnMut(&World) -> bool,
-) -> Result<(), Failure> {
-    let limit = world.elapsed() + within;
-    if world.run_until(limit, done) {
-        return Ok(());
-    }
-    let why = world.violation().map_or_else(|| format!("{:?}", world.at_rest()), ToString::to_string);
-    Err(Failure::of(seed, why, world))
 }
 
 /// Two hosts of `seed` whose child lives 20 to 60 s and whose IKE SA 60 to 180 s; both ends may have the same times.
@@ -66,14 +41,14 @@ fn ike_spi(world: &World) -> IkeSpi {
 /// Brings a scenario up, lets it rekey for `span`, and holds that nothing is lost and all is at rest again.
 fn rekeys_quietly(seed: u64, scenario: &Scenario, span: Duration) -> Result<World, Failure> {
     let mut world = World::new(seed, scenario);
-    reach(seed, &mut world, Duration::from_secs(120), flowing)?;
+    reach(seed, &mut world, Duration::from_secs(120), World::is_flowing)?;
     // What was on its way when the pair came up has arrived.
     world.run_for(Duration::from_secs(5));
-    let (before, made, first) = (dropped(&world), *world.counts(), ike_spi(&world));
+    let (before, made, first) = (world.dropped(), *world.counts(), ike_spi(&world));
     world.run_for(span);
-    let after = dropped(&world);
+    let after = world.dropped();
     reach(seed, &mut world, Duration::from_secs(60), |world| world.at_rest().is_ok())?;
-    let lost = after.max(dropped(&world)) - before;
+    let lost = after.max(world.dropped()) - before;
     if lost > 0 {
         let tallies: Vec<_> = world.flows().iter().map(|flow| (&flow.out, &flow.back)).collect();
         return Err(Failure::of(seed, format!("{lost} packets are lost by the hosts: {tallies:?}"), &world));
@@ -149,17 +124,21 @@ fn a_rekey_whose_group_the_peer_refuses_is_repeated_with_another() {
     }));
 }
 
+/// Two hosts whose rekeys cross, on a network that loses up to 10 %, and a moment when they are in the midst of it.
+fn in_the_middle_of_a_rekey(seed: u64) -> (Scenario, Duration) {
+    let mut two = short_lived(seed);
+    for peer in &mut two.peers {
+        peer.child.lifetime = Duration::from_secs(20);
+        peer.lifetime = Duration::from_secs(25);
+    }
+    let link = Conditions { loss: seed % 3 * 50, ..Conditions::rough(0) };
+    (Scenario { link, ..two.scenario() }, Duration::from_millis(18_000 + seed % 40 * 200))
+}
+
 #[test]
 fn a_pair_deleted_in_the_middle_of_a_rekey_comes_back_with_traffic() {
     passed(sweep(5_000..5_200, |seed| {
-        let mut two = short_lived(seed);
-        for peer in &mut two.peers {
-            peer.child.lifetime = Duration::from_secs(20);
-            peer.lifetime = Duration::from_secs(25);
-        }
-        let link = Conditions { loss: seed % 3 * 50, ..Conditions::rough(0) };
-        let mut scenario = Scenario { link, ..two.scenario() };
-        let at = Duration::from_millis(18_000 + seed % 40 * 200);
+        let (mut scenario, at) = in_the_middle_of_a_rekey(seed);
         scenario.script.actions.push((at, Action::Delete { host: usize::from(seed % 4 >= 2), policy: 0 }));
         let mut world = World::new(seed, &scenario);
         world.run_for(Duration::from_secs(60));
@@ -170,17 +149,10 @@ fn a_pair_deleted_in_the_middle_of_a_rekey_comes_back_with_traffic() {
 #[test]
 fn a_reboot_in_the_middle_of_a_rekey_heals() {
     passed(sweep(6_000..6_200, |seed| {
-        let mut two = short_lived(seed);
-        for peer in &mut two.peers {
-            peer.child.lifetime = Duration::from_secs(20);
-            peer.lifetime = Duration::from_secs(25);
-        }
-        let link = Conditions { loss: seed % 3 * 50, ..Conditions::rough(0) };
-        let mut scenario = Scenario { link, ..two.scenario() };
-        let at = Duration::from_millis(18_000 + seed % 40 * 200);
+        let (mut scenario, at) = in_the_middle_of_a_rekey(seed);
         scenario.script.actions.push((at, Action::Reboot(usize::from(seed % 4 >= 2))));
         let mut world = World::new(seed, &scenario);
         world.run_for(at + Duration::from_secs(1));
-        reach(seed, &mut world, Duration::from_secs(180), flowing)
+        reach(seed, &mut world, Duration::from_secs(180), World::is_flowing)
     }));
 }

@@ -102,9 +102,7 @@ fn two_hosts(seed: u64, span: Duration) -> std::result::Result<(u64, u64), Failu
     let mut world = World::new(seed, &scenario);
     world.run_for(span);
     let limit = Duration::from_secs(240);
-    coati_sim::reach(seed, &mut world, limit, |world| {
-        world.flows().iter().all(|flow| flow.crossed(3)) && world.at_rest().is_ok()
-    })?;
+    coati_sim::reach(seed, &mut world, limit, World::is_flowing)?;
     Ok((world.counts().rekeyed, world.counts().datagrams))
 }
 
