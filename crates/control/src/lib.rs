@@ -1,4 +1,4 @@
-//! The control socket: its protocol, the client, and the text that `coati` prints.
+//! The control socket: its protocol and the client.
 //!
 //! The protocol is Varlink's over a Unix stream socket, so `varlinkctl` speaks it too:
 //!
@@ -14,4 +14,3 @@ pub mod client;
 pub mod frame;
 pub mod protocol;
 pub mod status;
-pub mod text;

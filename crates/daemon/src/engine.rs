@@ -32,9 +32,10 @@ use crate::kernel::{Kernel, key_of, probe};
 use crate::refusal::Refusal;
 use crate::reload::{self, Configuration, FileNames};
 use crate::sockets::{LONGEST_DATAGRAM, Listen, Sockets};
-use crate::spd::{self, Families, Plan, Wanted};
 use crate::status::{Facts, Pair};
 use crate::translate;
+use crate::view::Families;
+use coati_spd::{Plan, Wanted};
 use reconcile::Watch;
 
 /// Datagrams read from one socket before everything else has its turn.
@@ -381,7 +382,7 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
         let kernel = &mut self.parts.kernel.xfrm;
         let present = kernel.dump_policies().map_err(|error| Refusal::new(error.to_string()))?;
         let set = configuration.policies.as_ref();
-        let wanted = set.map(|set| spd::wanted(set, &present)).unwrap_or_default();
+        let wanted = set.map(|set| coati_spd::wanted(set, &present)).unwrap_or_default();
         probe_families(kernel, &configuration, &wanted, &present)?;
         if let Some(set) = set {
             let plan = Plan::new(&wanted, &present, set.replaces, &self.parts.wanted);

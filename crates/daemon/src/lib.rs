@@ -8,13 +8,15 @@ pub mod entropy;
 pub mod estate;
 pub mod jobs;
 pub mod kernel;
+pub mod program;
 pub mod refusal;
 pub mod reload;
 pub mod sockets;
-pub mod spd;
+
 pub mod start;
 pub mod status;
 pub mod translate;
+pub mod view;
 pub mod watch;
 
 #[cfg(test)]

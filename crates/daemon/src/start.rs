@@ -24,8 +24,8 @@ use crate::kernel::{self, Kernel};
 use crate::refusal::Refusal;
 use crate::reload::Configuration;
 use crate::sockets::Sockets;
-use crate::spd::{self, Plan};
 use crate::watch::watch;
+use coati_spd::Plan;
 
 /// What the daemon listens to.
 pub(crate) const GROUPS: [Group; 5] =
@@ -44,7 +44,7 @@ pub fn start(
     kernel::check_access(&mut client)?;
     let present = client.dump_policies().map_err(|error| Refusal::new(error.to_string()))?;
     let set = configuration.policies.as_ref();
-    let wanted = set.map(|set| spd::wanted(set, &present)).unwrap_or_default();
+    let wanted = set.map(|set| coati_spd::wanted(set, &present)).unwrap_or_default();
     probe_families(&mut client, &configuration, &wanted, &present)?;
 
     let seed =

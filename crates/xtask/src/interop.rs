@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 pub(crate) fn prepare(chosen: &[&Scenario], choice: Choice) -> Result<Launcher> {
     let mut binaries = vec![("interop-tests", "interop-guest")];
     if chosen.iter().any(|scenario| scenario.parties.coati) {
-        binaries.extend([("coati-daemon", "coatid"), ("coati-control", "coati")]);
+        binaries.extend([("coati-daemon", "coatid"), ("coati", "coati")]);
     }
     let built = cargo::build(&binaries)?;
     let guest = built.first().cloned().context(|| "nothing was built".to_owned())?;

@@ -16,8 +16,9 @@ use xfrm_sys::{Direction, Events, Policy, SaFilter, Xfrm};
 use super::Driver;
 use crate::clock;
 use crate::kernel::key_of;
-use crate::spd::{self, Failed, Plan, Summary, Wanted};
 use crate::status::Pair;
+use crate::view;
+use coati_spd::{Failed, Plan, Summary, Wanted};
 
 /// How long the kernel's policies must be left in peace before they are read anew.
 const POLICIES_SETTLE: Duration = Duration::from_millis(50);
@@ -158,8 +159,8 @@ impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
         if self.mend_policies(&dump) {
             dump = self.parts.kernel.xfrm.dump_policies()?;
         }
-        spd::note_indices(&mut self.parts.wanted, &dump);
-        let view = spd::read(&dump);
+        coati_spd::note_indices(&mut self.parts.wanted, &dump);
+        let view = view::read(&dump);
         let (peers, warnings) = self.parts.configuration.peers(view.set.iter());
         let current: BTreeSet<String> = warnings.into_iter().chain(view.warnings).collect();
         current.difference(&self.watch.said).for_each(|warning| tracing::warn!("{warning}"));

@@ -130,7 +130,7 @@ fn host(mut fake: FakeKernel, (own, peer): (&str, &str), listens: Vec<Listen>, s
     };
     let (mut configuration, _) = reload::load(&names, &files).unwrap();
     let set = configuration.policies.as_ref().unwrap();
-    let mut wanted = spd::wanted(set, &fake.policies());
+    let mut wanted = coati_spd::wanted(set, &fake.policies());
     Plan::new(&wanted, &fake.policies(), set.replaces, &[]).apply(&mut fake).unwrap();
     if start.found {
         names.policies.clear();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use ike_proto::policy::spd::PolicySet;
 use xfrm_sys::{Direction, Policy};
 
-use super::neighbour;
 use crate::translate::{self, Reading};
 
 /// The kernel's policies as they stood at one moment.
@@ -57,7 +56,7 @@ pub fn read(dump: &[Policy]) -> View {
             Reading::Other => {}
         }
     }
-    if !neighbour::passes(&dump.iter().collect::<Vec<_>>()) {
+    if !coati_spd::neighbour_discovery_passes(&dump.iter().collect::<Vec<_>>()) {
         warnings.push(
             "the kernel's policies catch IPv6 neighbour discovery: add `none` policies for icmp6 types 133 to 137, \
              in and out, with a higher priority"
@@ -71,9 +70,9 @@ pub fn read(dump: &[Policy]) -> View {
 mod tests {
     use xfrm_sys::{FakeKernel, Xfrm};
 
-    use super::super::{Plan, wanted};
     use super::*;
     use crate::testing::set_of;
+    use coati_spd::{Plan, wanted};
 
     fn dump(text: &str) -> Vec<Policy> {
         let mut fake = FakeKernel::new();

@@ -1,4 +1,4 @@
-//! The kernel's policies: loading those of files, and reading whatever is there.
+//! The kernel's policies: what setkey's files ask for, and the way there from what the kernel has.
 //!
 //! A file that begins with `flush; spdflush;` owns the whole SPD but the policies of sockets: what is there and is wanted
 //! stays untouched, what differs is changed in place, what is new is added, and what nobody wants any more goes last.
@@ -7,9 +7,11 @@
 
 mod neighbour;
 mod plan;
-mod view;
 mod wanted;
 
+#[cfg(test)]
+mod testing;
+
+pub use neighbour::passes as neighbour_discovery_passes;
 pub use plan::{Failed, Plan, Summary, note_indices};
-pub use view::{Families, View, read};
 pub use wanted::{Wanted, wanted};

@@ -1,23 +1,26 @@
-//! `coatid`, the keying daemon.
+//! `coatid` as a program: arguments, log, signals.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
+use crate::cli::Cli;
+use crate::engine::{Ending, Order};
+use crate::refusal::Refusal;
+use crate::reload;
+use crate::start::start;
 use clap::Parser as _;
 use coati_config::diag::Diagnostics;
 use coati_config::files::Disk;
 use coati_config::racoon::model::LogLevel;
-use coati_daemon::cli::Cli;
-use coati_daemon::engine::{Ending, Order};
-use coati_daemon::refusal::Refusal;
-use coati_daemon::reload;
-use coati_daemon::start::start;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing_subscriber::filter::LevelFilter;
 
-fn main() -> ExitCode {
-    let cli = Cli::parse();
+/// Runs the daemon with these arguments, the program's name in front, until it ends.
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = Cli::parse_from(arguments);
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(refusal) => {

@@ -26,7 +26,7 @@ pub(super) fn exceptions(policies: &[&Policy]) -> Vec<Policy> {
 }
 
 /// Whether neighbour discovery passes by policies of its own before anything catches it.
-pub(super) fn passes(policies: &[&Policy]) -> bool {
+pub fn passes(policies: &[&Policy]) -> bool {
     let Some(first) = first_to_catch(policies) else { return true };
     let let_pass = |direction, kind| {
         policies.iter().any(|policy| {

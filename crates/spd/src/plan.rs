@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use coati_config::diag::Place;
 use xfrm_sys::{Error, Policy, PolicyQuery, PolicyType, Request, Xfrm};
 
-use super::Wanted;
+use crate::Wanted;
 
 /// Requests of one system call: more gains nothing.
 const BATCH: usize = 64;
@@ -255,9 +255,9 @@ impl<'a> Index<'a> {
 mod tests {
     use xfrm_sys::{Errno, FakeKernel, Operation};
 
-    use super::super::wanted;
     use super::*;
     use crate::testing::set_of;
+    use crate::wanted;
 
     const OLD: &str = "flush; spdflush;
         spdadd 192.0.2.1 192.0.2.2 any -P out ipsec esp/transport//require;

@@ -11,7 +11,7 @@ use coati_config::setkey::model::{
 };
 use xfrm_sys::{Action, Direction, Level, Mode, Policy, PortMatch, Prefix, Protocol, Selector, Template};
 
-use super::neighbour;
+use crate::neighbour;
 
 /// Reqids up to here may be given by hand (setkey's `unique:N`).
 const LARGEST_MANUAL_REQID: u32 = 0x3fff;

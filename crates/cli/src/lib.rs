@@ -1,5 +1,8 @@
 //! `coati`: asks the daemon what it is doing, and tells it what to do.
 
+pub mod text;
+
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -8,7 +11,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use coati_control::client::{Client, Error};
 use coati_control::protocol::DEFAULT_SOCKET;
-use coati_control::text;
 
 /// Speaks to coatid, the keying daemon.
 #[derive(Debug, Parser)]
@@ -49,8 +51,10 @@ enum Command {
     Stop,
 }
 
-fn main() -> ExitCode {
-    let cli = Cli::parse();
+/// Runs the command with these arguments, the program's name in front.
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = Cli::parse_from(arguments);
     match run(&cli) {
         Ok(text) => match std::io::stdout().lock().write_all(text.as_bytes()) {
             // A reader that has seen enough (`| head`) is no failure.

@@ -2,7 +2,7 @@
 
 use core::fmt::Write as _;
 
-use crate::status::{Child, Corrections, IkeSa, Pair, PairState, Status};
+use coati_control::status::{Child, Corrections, IkeSa, Pair, PairState, Status};
 
 /// The listing, each line ended by a newline. Text that came from a peer is escaped.
 #[must_use]
@@ -184,7 +184,7 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{Failure, Time};
+    use coati_control::status::{Failure, Time};
 
     fn time(age_seconds: u64) -> Time {
         Time { at: "2026-11-22T06:30:00Z".to_owned(), age_seconds }
@@ -298,7 +298,7 @@ put right in the kernel: 3 policies put back, 1 stray SA deleted
     fn the_json_has_the_fields_of_the_description() {
         let value = serde_json::to_value(status()).unwrap();
         let fields = |of: &str| {
-            let body = crate::protocol::DESCRIPTION.split_once(of).unwrap().1;
+            let body = coati_control::protocol::DESCRIPTION.split_once(of).unwrap().1;
             let body = body.split_once('(').unwrap().1.split("\n)").next().unwrap();
             let mut names: Vec<String> = body
                 .lines()

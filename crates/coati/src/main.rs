@@ -1,0 +1,14 @@
+//! Coati is one program: the name it is called by says what it does.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let name = arguments.first().and_then(|name| Path::new(name).file_stem()).unwrap_or_default();
+    match name.to_str() {
+        Some("coatid") => coati_daemon::program::main(arguments),
+        _ => coati_cli::main(arguments),
+    }
+}
