@@ -31,10 +31,13 @@ const MOST_DUELS: u32 = 3;
 /// Established IKE SAs of one pair; a rekey's successor and a crossing need two or three for a moment.
 const MOST_SAS: usize = 4;
 
+/// What names a peer before its identity is known.
+pub(super) type Mark = Vec<u8>;
+
 /// What a peer knows of us since we started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Contact {
-    /// This SA's handshake says INITIAL_CONTACT.
+    /// This SA's IKE_AUTH says INITIAL_CONTACT and is not answered.
     Tried(SaId),
     /// It has an SA with us.
     Made,
@@ -193,9 +196,9 @@ impl Endpoint {
         }
     }
 
-    /// Whether a handshake may say INITIAL_CONTACT: nothing else is there or under way with that address, and it was not said
-    /// to the same peer before. A peer that is reached by two addresses is one: it has one key. (strongSwan destroys all other
-    /// SAs of our identity on it, without a DELETE.)
+    /// Whether a handshake that is about to authenticate may say INITIAL_CONTACT: nothing else is there or under way with
+    /// that address, and it was not said to the same peer before. A peer that is reached by two addresses is one: it has one
+    /// key. (strongSwan destroys all other SAs of our identity on it, without a DELETE.)
     pub(super) fn may_say_initial_contact(&mut self, key: PairKey, id: SaId) -> bool {
         let alone = self.pairs.get(&key).is_none_or(|pair| {
             pair.sas
@@ -205,27 +208,46 @@ impl Endpoint {
                 .all(|sa| sa.is_lingering() || sa.is_closed())
         });
         let Some(peer) = self.peer_mark(key) else { return false };
-        let said = match self.contacted.get(&peer) {
-            Some(Contact::Made) => true,
-            // An attempt that came to nothing has not said it.
-            Some(Contact::Tried(by)) => *by != id && self.sas.contains_key(by),
-            None => false,
-        };
+        let said = self.contacted.contains_key(&peer) && !self.is_contacting(&peer, |by| by == id);
         if alone && !said {
             self.contacted.insert(peer, Contact::Tried(id));
         }
         alone && !said
     }
 
+    /// The peer whose first contact with us another SA is about: what authenticates before that is over could be destroyed
+    /// by it, since the peer may read the two in either order.
+    pub(super) fn awaited_contact(&self, key: PairKey, id: SaId) -> Option<Mark> {
+        self.peer_mark(key).filter(|peer| self.is_contacting(peer, |by| by != id))
+    }
+
+    fn is_contacting(&self, peer: &Mark, which: impl Fn(SaId) -> bool) -> bool {
+        matches!(self.contacted.get(peer), Some(Contact::Tried(by)) if which(*by))
+    }
+
     /// An SA with the peer is there: from now on INITIAL_CONTACT would be a lie.
-    pub(super) fn contact_made(&mut self, key: PairKey) {
+    pub(super) fn contact_made(&mut self, cx: &mut Context<'_>, key: PairKey) {
         if let Some(peer) = self.peer_mark(key) {
-            self.contacted.insert(peer, Contact::Made);
+            self.contacted.insert(peer.clone(), Contact::Made);
+            self.release_held(cx, &peer);
         }
     }
 
-    /// What two addresses of one peer have in common before its identity is known: a digest of its key.
-    fn peer_mark(&self, key: PairKey) -> Option<Vec<u8>> {
+    /// The SA is gone; if it said INITIAL_CONTACT and nobody answered, another may.
+    pub(super) fn contact_failed(&mut self, cx: &mut Context<'_>, key: PairKey, id: SaId) {
+        if let Some(peer) = self.peer_mark(key).filter(|peer| self.is_contacting(peer, |by| by == id)) {
+            self.contacted.remove(&peer);
+            self.release_held(cx, &peer);
+        }
+    }
+
+    /// What two addresses of one peer have in common before its identity is known: a digest of its key. Nothing where one
+    /// key is for all and there is more than one pair: nobody knows which of them are one peer.
+    fn peer_mark(&self, key: PairKey) -> Option<Mark> {
+        let mut pairs = self.policies.iter().filter_map(|policy| policy.endpoints());
+        if !self.peers.lists_key_for(key.remote) && pairs.any(|pair| pair != (key.local, key.remote)) {
+            return None;
+        }
         let prf = self.provider.prf(PrfId::HMAC_SHA2_256)?;
         let keys = self.peers.keys_for(None, key.remote);
         Some(prf.compute(keys.first()?.expose(), &[b"INITIAL_CONTACT"]).expose().to_vec())

@@ -20,7 +20,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use self::cookie::Cookies;
-use self::duel::Contact;
+use self::duel::{Contact, Mark};
 use self::half_open::HalfOpen;
 use self::pairs::{Pair, PairKey};
 pub use self::reconcile::Corrections;
@@ -36,7 +36,7 @@ use crate::policy::sad::{Acquire, SaKey, Sad};
 use crate::policy::spd::PolicySet;
 use crate::rng::{Rng, Seed};
 use crate::secret::Secret;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// What the driver hands to every call: the time and the kernel.
 pub struct Context<'a> {
@@ -115,6 +115,15 @@ impl core::fmt::Display for ApiMisuse {
 
 impl core::error::Error for ApiMisuse {}
 
+/// A handshake waits at the most so long for another one's INITIAL_CONTACT to be answered.
+const HOLD: Duration = Duration::from_secs(3);
+
+/// A job's result that waits until the peer's first contact with us is over.
+struct Held {
+    peer: Mark,
+    done: Result<JobDone, Fault>,
+}
+
 /// Something to be done for a pair at a time of its own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Chore {
@@ -135,6 +144,8 @@ enum Chore {
         /// Whether it goes as soon as the winner carries traffic.
         early: bool,
     },
+    /// A job's result has waited long enough.
+    Release(JobId),
 }
 
 /// Where a first request came from, its SPI, and a digest of it: an initiator sends it in several forms.
@@ -162,8 +173,10 @@ pub struct Endpoint {
     deadlines: BTreeSet<(Instant, SaId)>,
     pairs: BTreeMap<PairKey, Pair>,
     chores: BTreeSet<(Instant, Chore)>,
-    /// What peers know of us, by a digest of their keys.
-    contacted: BTreeMap<Vec<u8>, Contact>,
+    /// What peers know of us.
+    contacted: BTreeMap<Mark, Contact>,
+    /// What would authenticate while another SA says INITIAL_CONTACT to the same peer.
+    held: BTreeMap<JobId, Held>,
     qcd_secret: Option<Arc<Secret>>,
     allowance: crash::Allowance,
     refusals: crash::Allowance,
@@ -198,6 +211,7 @@ impl Endpoint {
             pairs: BTreeMap::new(),
             chores: BTreeSet::new(),
             contacted: BTreeMap::new(),
+            held: BTreeMap::new(),
             qcd_secret: None,
             allowance: crash::Allowance::of(crash::MOST_ANSWERS),
             refusals: crash::Allowance::of(crash::MOST_REFUSALS),
@@ -255,21 +269,49 @@ impl Endpoint {
                 Chore::Retry(key) => self.retry(cx, key),
                 Chore::Initiate(key) => self.initiate_unless_begun(cx, key),
                 Chore::Duel { .. } => self.look_at_duel(cx, chore),
+                Chore::Release(id) => {
+                    if let Some(held) = self.held.remove(&id) {
+                        self.carry_on(cx, id, held.done, false);
+                    }
+                }
             }
         }
     }
 
     /// A job is done. Jobs of SAs that are gone are nobody's.
     pub fn handle_job(&mut self, cx: &mut Context<'_>, id: JobId, done: Result<JobDone, Fault>) {
+        let Some(sa) = self.jobs.get(&id).copied() else { return };
+        let about_to_authenticate = self.sas.get(&sa).filter(|sa| sa.is_about_to_authenticate());
+        let mut first = false;
+        if let Some(key) = about_to_authenticate.map(pair_of) {
+            if let Some(peer) = self.awaited_contact(key, sa) {
+                self.held.insert(id, Held { peer, done });
+                self.chores.insert((cx.now + HOLD, Chore::Release(id)));
+                return;
+            }
+            first = self.may_say_initial_contact(key, sa);
+        }
+        self.carry_on(cx, id, done, first);
+    }
+
+    /// Goes on with a job's result; in the step that authenticates, `first` has it say INITIAL_CONTACT.
+    fn carry_on(&mut self, cx: &mut Context<'_>, id: JobId, done: Result<JobDone, Fault>, first: bool) {
         let Some(sa) = self.jobs.remove(&id) else { return };
-        let begun = self.sas.get(&sa).filter(|sa| sa.is_initiating()).map(|sa| sa.common.core.path);
-        let first = begun.is_some_and(|path| {
-            self.may_say_initial_contact(PairKey { local: path.local(), remote: path.remote() }, sa)
-        });
         self.with_sa(cx, sa, |sa, env| {
-            sa.common.core.initial_contact = first;
+            sa.common.core.initial_contact |= first;
             sa.handle_job(env, id, done);
         });
+    }
+
+    /// A peer's first contact with us is over: what waited for that goes on, and does not say it again.
+    fn release_held(&mut self, cx: &mut Context<'_>, peer: &Mark) {
+        let waiting: Vec<JobId> =
+            self.held.iter().filter(|(_, held)| held.peer == *peer).map(|(id, _)| *id).collect();
+        for id in waiting {
+            if let Some(held) = self.held.remove(&id) {
+                self.handle_job(cx, id, held.done);
+            }
+        }
     }
 
     /// The kernel said something.
@@ -355,7 +397,7 @@ impl Endpoint {
 
     /// Puts an SA back, or forgets it if nothing is left of it; then listens to its signals.
     fn keep(&mut self, cx: &mut Context<'_>, id: SaId, mut sa: IkeSa, signals: Vec<Signal>) {
-        let key = PairKey { local: sa.common.core.path.local(), remote: sa.common.core.path.remote() };
+        let key = pair_of(&sa);
         let deadline = sa.deadline().filter(|_| !sa.is_closed());
         if deadline != sa.armed {
             sa.armed.map(|due| self.deadlines.remove(&(due, id)));
@@ -364,6 +406,7 @@ impl Endpoint {
         }
         if sa.is_closed() {
             self.forget(id, &sa);
+            self.contact_failed(cx, key, id);
         } else {
             self.sas.insert(id, sa);
         }
@@ -388,8 +431,7 @@ impl Endpoint {
         }
         self.half_open.remove(id);
         self.jobs.retain(|_, waiting| *waiting != id);
-        let path = sa.common.core.path;
-        if let Some(pair) = self.pairs.get_mut(&PairKey { local: path.local(), remote: path.remote() }) {
+        if let Some(pair) = self.pairs.get_mut(&pair_of(sa)) {
             pair.sas.remove(&id);
         }
     }
@@ -414,4 +456,10 @@ impl Endpoint {
     fn say(&mut self, key: PairKey, what: What) {
         self.out.event(Event { local: key.local, remote: key.remote, sa: None, spis: None, what });
     }
+}
+
+/// The pair that an SA is of.
+const fn pair_of(sa: &IkeSa) -> PairKey {
+    let path = &sa.common.core.path;
+    PairKey { local: path.local(), remote: path.remote() }
 }

@@ -255,7 +255,7 @@ impl Endpoint {
                 let preferred = self.sas.get(&id).is_none_or(|sa| sa.common.core.is_preferred());
                 let pair = self.pair(cx.now, key.local, key.remote);
                 (pair.preferred, pair.since, pair.gave_way) = (preferred, cx.now, false);
-                self.contact_made(key);
+                self.contact_made(cx, key);
                 self.settle(cx, key, id);
                 self.pursue(cx, key, "established");
             }
@@ -504,6 +504,7 @@ impl Endpoint {
     pub(super) fn shut_down(&mut self, cx: &mut Context<'_>) {
         self.shutting_down = true;
         self.chores.clear();
+        self.held.clear();
         for pair in self.pairs.values_mut() {
             pair.wanted.clear();
             pair.retry_at = None;

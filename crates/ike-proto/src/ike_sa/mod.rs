@@ -128,6 +128,12 @@ impl IkeSa {
         self.is_handshaking() && self.common.core.role == Role::Initiator
     }
 
+    /// Whether the next step of the handshake that we began sends IKE_AUTH.
+    #[must_use]
+    pub fn is_about_to_authenticate(&self) -> bool {
+        matches!(&self.phase, Phase::Handshake { state, .. } if matches!(**state, Handshake::Finishing(_)))
+    }
+
     /// There is new reason to think that the peer can be reached.
     pub fn hurry_request(&mut self, env: &mut Env<'_>) {
         self.common.window.hurry(env.now, &env.config.retransmission);

@@ -110,6 +110,12 @@ impl PeerDb {
         keys
     }
 
+    /// Whether a key is listed for this address itself, not for all.
+    #[must_use]
+    pub fn lists_key_for(&self, address: IpAddr) -> bool {
+        self.psks.listed(&address.to_string()).is_some()
+    }
+
     /// Whether a peer that proved itself by `credential` may key traffic with `address`.
     ///
     /// The key that authenticated must be the one listed for that address, under whatever other names it is listed too.
