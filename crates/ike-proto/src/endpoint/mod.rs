@@ -14,6 +14,7 @@ mod half_open;
 mod pairs;
 mod reconcile;
 pub mod status;
+mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +25,7 @@ use self::duel::{Contact, Mark};
 use self::half_open::HalfOpen;
 use self::pairs::{Pair, PairKey};
 pub use self::reconcile::Corrections;
+use self::table::Table;
 use crate::config::EndpointConfig;
 use crate::crypto::job::JobDone;
 use crate::crypto::provider::{Fault, Provider};
@@ -159,7 +161,7 @@ pub struct Endpoint {
     policies: Arc<PolicySet>,
     rng: Rng,
     out: Outbox,
-    sas: BTreeMap<SaId, IkeSa>,
+    sas: Table,
     by_spi: BTreeMap<IkeSpi, SaId>,
     /// Responders by what names them before their peer knows our SPI: where it sends from, and its own SPI. Kept for the
     /// SA's whole life, so that a late copy of its first request begins nothing.
@@ -200,7 +202,7 @@ impl Endpoint {
             policies: Arc::default(),
             rng,
             out: Outbox::default(),
-            sas: BTreeMap::new(),
+            sas: Table::default(),
             by_spi: BTreeMap::new(),
             by_first_request: BTreeMap::new(),
             first_names: BTreeMap::new(),
@@ -365,7 +367,7 @@ impl Endpoint {
 
     /// Runs `step` on an SA, then does what the SA asks of its endpoint.
     fn with_sa(&mut self, cx: &mut Context<'_>, id: SaId, step: impl FnOnce(&mut IkeSa, &mut Env<'_>)) {
-        let Some(mut sa) = self.sas.remove(&id) else { return };
+        let Some(mut sa) = self.sas.take(id) else { return };
         let mut signals = Vec::new();
         step(&mut sa, &mut self.env(cx, &mut signals));
         self.keep(cx, id, sa, signals);
@@ -392,11 +394,11 @@ impl Endpoint {
     /// Takes a new SA into the tables.
     fn take_in(&mut self, cx: &mut Context<'_>, id: SaId, sa: IkeSa, signals: Vec<Signal>) {
         self.by_spi.insert(sa.common.core.own_spi(), id);
-        self.keep(cx, id, sa, signals);
+        self.keep(cx, id, Box::new(sa), signals);
     }
 
     /// Puts an SA back, or forgets it if nothing is left of it; then listens to its signals.
-    fn keep(&mut self, cx: &mut Context<'_>, id: SaId, mut sa: IkeSa, signals: Vec<Signal>) {
+    fn keep(&mut self, cx: &mut Context<'_>, id: SaId, mut sa: Box<IkeSa>, signals: Vec<Signal>) {
         let key = pair_of(&sa);
         let deadline = sa.deadline().filter(|_| !sa.is_closed());
         if deadline != sa.armed {
@@ -408,7 +410,7 @@ impl Endpoint {
             self.forget(id, &sa);
             self.contact_failed(cx, key, id);
         } else {
-            self.sas.insert(id, sa);
+            self.sas.put(id, sa);
         }
         for signal in signals {
             self.handle_signal(cx, key, id, signal);
@@ -425,6 +427,7 @@ impl Endpoint {
     }
 
     fn forget(&mut self, id: SaId, sa: &IkeSa) {
+        self.sas.forget(id);
         self.by_spi.remove(&sa.common.core.own_spi());
         if let Some(name) = self.first_names.remove(&id) {
             self.by_first_request.remove(&name);

@@ -414,7 +414,7 @@ impl Endpoint {
         let found = self.sas.iter().find_map(|(id, sa)| {
             let path = &sa.common.core.path;
             let hit = sa.common.children.iter().find(|child| child.keys(path).contains(&key));
-            hit.map(|child| (*id, child.spi_in))
+            hit.map(|child| (id, child.spi_in))
         });
         let Some((id, spi_in)) = found else { return };
         if hard {
@@ -428,7 +428,7 @@ impl Endpoint {
     pub(super) fn handle_mapping(&mut self, cx: &mut Context<'_>, key: SaKey, remote: SocketAddr) {
         let found = self.sas.iter().find_map(|(id, sa)| {
             let ours = sa.common.core.path.local() == key.destination;
-            (ours && sa.common.children.by_spi_in(key.spi).is_some()).then_some(*id)
+            (ours && sa.common.children.by_spi_in(key.spi).is_some()).then_some(id)
         });
         if let Some(id) = found {
             self.with_sa(cx, id, |sa, env| sa.follow_mapping(env, remote));
@@ -509,7 +509,7 @@ impl Endpoint {
             pair.wanted.clear();
             pair.retry_at = None;
         }
-        let sas: Vec<SaId> = self.sas.keys().copied().collect();
+        let sas: Vec<SaId> = self.sas.ids().collect();
         for id in sas {
             self.with_sa(cx, id, |sa, env| sa.delete(env, "shutting down"));
         }
@@ -532,7 +532,7 @@ impl Endpoint {
             };
             children.filter(|child| !covered(child)).map(|child| child.spi_in).collect()
         };
-        let found: Vec<_> = self.sas.iter().map(|(id, sa)| (*id, orphans(sa))).collect();
+        let found: Vec<_> = self.sas.iter().map(|(id, sa)| (id, orphans(sa))).collect();
         for (id, orphans) in found {
             for spi_in in orphans {
                 self.with_sa(cx, id, |sa, env| {

@@ -37,12 +37,12 @@ impl Endpoint {
         let found: BTreeMap<SaKey, u64> = dump.iter().map(|sa| (sa.key, sa.packets)).collect();
         let mut known = BTreeSet::new();
         let mut lost: Vec<(SaId, ChildSpi)> = Vec::new();
-        for (id, sa) in &self.sas {
+        for (id, sa) in self.sas.iter() {
             let path = &sa.common.core.path;
             for child in sa.common.children.iter() {
                 known.extend(child.keys(path));
                 if lacks(path, child, &found) {
-                    lost.push((*id, child.spi_in));
+                    lost.push((id, child.spi_in));
                 }
             }
         }
@@ -55,7 +55,7 @@ impl Endpoint {
             self.with_sa(cx, *id, |sa, env| sa.restore_child(env, *spi_in));
         }
         let watched: Vec<SaId> =
-            self.sas.iter().filter(|(_, sa)| sa.is_established()).map(|(id, _)| *id).collect();
+            self.sas.iter().filter(|(_, sa)| sa.is_established()).map(|(id, _)| id).collect();
         for id in watched {
             self.with_sa(cx, id, |sa, env| sa.watch_children(env, &found));
         }
