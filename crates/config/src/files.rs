@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
+use crate::diag::{Diagnostic, Severity};
+
 /// No configuration file is longer than this, in octets.
 pub const LARGEST_FILE: u64 = 64 << 20;
 
@@ -21,6 +23,33 @@ pub struct FileFacts {
     pub owner: u32,
     /// Permission bits, `0o7777` at most.
     pub mode: u32,
+}
+
+/// Whether an opened file of secrets is private: a regular file, of the process's effective user, with no permission for group
+/// or others. `what` is in it.
+///
+/// # Errors
+/// What to say about it.
+pub(crate) fn check_private(
+    name: &str,
+    what: &str,
+    facts: FileFacts,
+    files: &dyn Files,
+) -> Result<(), Diagnostic> {
+    let refuse = |message| Diagnostic::about_file(Severity::Error, name, message);
+    let (me, verb) = (files.effective_uid(), if what.ends_with('s') { "have" } else { "has" });
+    if !facts.regular {
+        return Err(refuse(format!("{what} must be in a regular file")));
+    }
+    if facts.owner != me {
+        let refusal = refuse(format!("{what} {verb} invalid owner uid {}, expected {me}", facts.owner));
+        return Err(refusal.help("`chown` the file to the user that the daemon runs as"));
+    }
+    if facts.mode & 0o077 != 0 {
+        let refusal = refuse(format!("{what} {verb} weak file permission {:04o}, expected 0600", facts.mode));
+        return Err(refusal.help("`chmod 600` the file"));
+    }
+    Ok(())
 }
 
 /// Where configuration files come from.

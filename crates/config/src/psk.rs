@@ -9,7 +9,7 @@ use ike_proto::secret::Secret;
 use zeroize::Zeroizing;
 
 use crate::diag::{Diagnostic, Diagnostics, Place, Severity, Source};
-use crate::files::Files;
+use crate::files::{self, Files};
 
 /// Octets of a line that racoon could read at once; it split a longer line badly.
 const LONGEST_LINE: usize = 1023;
@@ -89,34 +89,18 @@ impl PskFile {
 pub fn load(path: &Path, files: &dyn Files, check_permissions: bool) -> (Option<PskFile>, Diagnostics) {
     let name = path.display().to_string();
     let mut diagnostics = Diagnostics::new();
-    let mut refuse = |message: String, help: Option<&str>| {
-        let error = Diagnostic::about_file(Severity::Error, &name, message);
-        diagnostics.push(match help {
-            Some(help) => error.help(help),
-            None => error,
-        });
-    };
     let (facts, octets) = match files.read(path) {
         Ok((facts, octets)) => (facts, Zeroizing::new(octets)),
         Err(error) => {
-            refuse(format!("cannot read the pre-shared keys: {error}"), None);
+            let message = format!("cannot read the pre-shared keys: {error}");
+            diagnostics.push(Diagnostic::about_file(Severity::Error, &name, message));
             return (None, diagnostics);
         }
     };
-    let me = files.effective_uid();
-    if check_permissions && !facts.regular {
-        refuse("the pre-shared keys must be in a regular file".to_owned(), None);
-        return (None, diagnostics);
-    }
-    if check_permissions && facts.owner != me {
-        let message = format!("the pre-shared keys have invalid owner uid {}, expected {me}", facts.owner);
-        refuse(message, Some("`chown` the file to the user that the daemon runs as"));
-        return (None, diagnostics);
-    }
-    if check_permissions && facts.mode & 0o077 != 0 {
-        let message =
-            format!("the pre-shared keys have weak file permission {:04o}, expected 0600", facts.mode);
-        refuse(message, Some("`chmod 600` the file"));
+    if check_permissions
+        && let Err(refusal) = files::check_private(&name, "the pre-shared keys", facts, files)
+    {
+        diagnostics.push(refusal);
         return (None, diagnostics);
     }
     parse(&name, &octets)

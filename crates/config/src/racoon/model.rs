@@ -9,6 +9,7 @@ use ike_proto::wire::registry::{EncrId, IntegId, KeId, PrfId};
 
 use super::feature::Use;
 use crate::diag::Place;
+pub use crate::dn::DistinguishedName;
 use crate::net::{Endpoint, IpNet};
 
 /// The psk.txt of a configuration that names none: what Debian's and Red Hat's files set.
@@ -195,10 +196,13 @@ pub struct Remote {
     pub verify_identifier: bool,
     /// `certificate_type`.
     pub certificate: Option<OwnCertificate>,
-    /// `peers_certfile`: pinned certificates and keys of the peer.
+    /// `peers_certfile`: pinned certificates and keys of the peer, one of which it must prove to hold.
     pub peers_certificates: Vec<PeerCertificate>,
-    /// `ca_type x509`: a CA beside those of the certificate directory.
-    pub ca_certificate: Option<PathBuf>,
+    /// `ca_type x509`: a CA beside those of [`RacoonConfig::certificate_dir`].
+    pub ca_certificate: Option<NamedFile>,
+    /// `verify_cert`: a peer's certificate must have a chain to a CA. `off` has an effect only beside a `peers_certfile`,
+    /// which then is enough; without one a chain is asked for all the same.
+    pub verify_cert: bool,
     /// `send_cert`.
     pub send_cert: bool,
     /// `send_cr`.
@@ -242,17 +246,18 @@ pub enum Identifier {
     UserFqdn(String),
     /// `keyid`: ID_KEY_ID, its octets.
     KeyId(Vec<u8>),
-    /// `asn1dn`: ID_DER_ASN1_DN; `None` is the subject of the certificate (own) or any subject (peer).
+    /// `asn1dn`: ID_DER_ASN1_DN; `None` is the subject of the certificate (own) or any subject (peer). A peer's may have
+    /// wildcards.
     Asn1Dn(Option<DistinguishedName>),
 }
 
-/// A distinguished name as configured.
+/// A file that a directive names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DistinguishedName {
-    /// `C=DE, O=Example, CN=name`: attribute types and values in written order; a peer's value may hold `*`.
-    Text(Vec<(String, String)>),
-    /// `~308...`: DER.
-    Der(Vec<u8>),
+pub struct NamedFile {
+    /// Where it is named.
+    pub place: Place,
+    /// Its path, joined to the directory it counts from.
+    pub path: PathBuf,
 }
 
 /// Our certificate and private key.
@@ -261,24 +266,25 @@ pub enum OwnCertificate {
     /// `certificate_type x509`: PEM or DER files.
     X509 {
         /// The certificate.
-        certificate: PathBuf,
+        certificate: NamedFile,
         /// The unencrypted private key.
-        key: PathBuf,
+        key: NamedFile,
     },
-    /// `certificate_type plain_rsa`: a FreeS/WAN private key, used as a raw public key (RFC 7670).
+    /// `certificate_type plain_rsa`: a FreeS/WAN private key, used as a raw public key (RFC 7670). See
+    /// [`crate::plain_rsa::load_private`].
     PlainRsa {
         /// The key file.
-        key: PathBuf,
+        key: NamedFile,
     },
 }
 
 /// What a peer must prove to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerCertificate {
-    /// `peers_certfile x509`.
-    X509(PathBuf),
-    /// `peers_certfile plain_rsa`: a FreeS/WAN public key.
-    PlainRsa(PathBuf),
+    /// `peers_certfile x509`: a pinned certificate.
+    X509(NamedFile),
+    /// `peers_certfile plain_rsa`: FreeS/WAN public keys. See [`crate::plain_rsa::load_public`].
+    PlainRsa(NamedFile),
 }
 
 /// `generate_policy`: whether a responder installs policies for what it negotiated.

@@ -402,7 +402,7 @@ fn identifiers_are_read_by_their_type() {
     assert_eq!(id("keyid \"id.bin\""), Ok(Identifier::KeyId(b"\x00\x01id".to_vec())));
     assert_eq!(id("keyid file \"/etc/racoon/id.bin\""), Ok(Identifier::KeyId(b"\x00\x01id".to_vec())));
     assert_eq!(id("asn1dn"), Ok(Identifier::Asn1Dn(None)));
-    let name = DistinguishedName::Text(vec![("C".into(), "DE".into()), ("CN".into(), "*".into())]);
+    let name = DistinguishedName::parse("C=DE,CN=*").unwrap();
     assert_eq!(id("asn1dn \"C=DE, CN=*\""), Ok(Identifier::Asn1Dn(Some(name))));
     assert!(id("keyid \"vpn-group\"").unwrap_err().contains("write `keyid tag \"x\"`"));
     assert!(id("fqdn").unwrap_err().contains("needs a value"));
@@ -415,14 +415,40 @@ fn identifiers_are_read_by_their_type() {
 #[test]
 fn certificates_are_joined_to_their_directory() {
     let remote = remote(
-        "certificate_type x509 \"c.pem\" \"/k.pem\"; peers_certfile plain_rsa \"1\"; peers_certfile plain_rsa \"2\"; ca_type x509 \"ca\";",
+        "certificate_type x509 \"c.pem\" \"/k.pem\"; peers_certfile plain_rsa \"1\";\npeers_certfile plain_rsa \"2\"; ca_type x509 \"ca\";",
     );
-    let expected =
-        OwnCertificate::X509 { certificate: "/etc/racoon/certs/c.pem".into(), key: "/k.pem".into() };
-    assert_eq!(remote.certificate, Some(expected));
-    let keys = ["1", "2"].map(|name| PeerCertificate::PlainRsa(Path::new("/etc/racoon/certs").join(name)));
-    assert_eq!(remote.peers_certificates, keys);
-    assert_eq!(remote.ca_certificate.as_deref(), Some(Path::new("/etc/racoon/certs/ca")));
+    let shown = |file: &NamedFile| format!("{} {}", file.place, file.path.display());
+    let Some(OwnCertificate::X509 { certificate, key }) = &remote.certificate else { panic!("{remote:?}") };
+    assert_eq!(shown(certificate), "/etc/racoon/racoon.conf:3:23 /etc/racoon/certs/c.pem");
+    assert_eq!(shown(key), "/etc/racoon/racoon.conf:3:31 /k.pem");
+    let keys: Vec<String> = remote
+        .peers_certificates
+        .iter()
+        .map(|certificate| match certificate {
+            PeerCertificate::PlainRsa(file) => shown(file),
+            PeerCertificate::X509(file) => panic!("{file:?}"),
+        })
+        .collect();
+    let expected = [
+        "/etc/racoon/racoon.conf:3:66 /etc/racoon/certs/1",
+        "/etc/racoon/racoon.conf:4:26 /etc/racoon/certs/2",
+    ];
+    assert_eq!(keys, expected);
+    assert_eq!(
+        remote.ca_certificate.as_ref().map(shown).as_deref(),
+        Some("/etc/racoon/racoon.conf:4:44 /etc/racoon/certs/ca")
+    );
+    assert!(remote.verify_cert);
+}
+
+#[test]
+fn plain_rsa_asks_for_no_certificates_unless_told_to() {
+    let key = "certificate_type plain_rsa \"key\"; peers_certfile plain_rsa \"pub\";";
+    let switches = |remote: Remote| (remote.send_cert, remote.send_certreq, remote.verify_cert);
+    assert_eq!(switches(remote(key)), (false, false, false));
+    assert_eq!(switches(remote(&format!("{key} send_cert on; verify_cert on;"))), (true, false, true));
+    assert_eq!(switches(remote(&format!("send_cr on; verify_cert on; {key}"))), (false, false, false));
+    assert_eq!(switches(remote("verify_cert off;")), (true, true, false));
 }
 
 #[test]

@@ -5,49 +5,13 @@ use std::sync::Arc;
 
 use super::{Lowering, file_name};
 use crate::diag::Source;
+use crate::dn::DistinguishedName;
 use crate::net::parse_address;
 use crate::racoon::ast::{IdKind, Text, WrittenId};
-use crate::racoon::model::{DistinguishedName, Identifier};
+use crate::racoon::model::Identifier;
 
 /// The longest identity that fits an ID payload beside its headers.
 const LONGEST: usize = 16_384;
-
-/// Attribute types of a distinguished name, by OpenSSL's short and long names.
-const ATTRIBUTES: &[&str] = &[
-    "C",
-    "countryName",
-    "ST",
-    "S",
-    "stateOrProvinceName",
-    "L",
-    "localityName",
-    "O",
-    "organizationName",
-    "OU",
-    "organizationalUnitName",
-    "CN",
-    "commonName",
-    "emailAddress",
-    "Email",
-    "E",
-    "DC",
-    "domainComponent",
-    "UID",
-    "userId",
-    "SN",
-    "surname",
-    "GN",
-    "givenName",
-    "serialNumber",
-    "title",
-    "street",
-    "streetAddress",
-    "postalCode",
-    "name",
-    "initials",
-    "dnQualifier",
-    "description",
-];
 
 impl Lowering<'_> {
     pub(super) fn identifier(
@@ -87,9 +51,9 @@ impl Lowering<'_> {
                         address.map(|address| Identifier::Address(Some(address)))
                     }
                     IdKind::Asn1Dn | IdKind::KeyIdFile | IdKind::KeyIdTag => {
-                        let name = distinguished_name(text);
-                        name.map_err(|(message, help)| {
-                            self.error_with_help(source, value.span.clone(), message, help);
+                        let name = DistinguishedName::parse(text);
+                        name.map_err(|refusal| {
+                            self.error_with_help(source, value.span.clone(), refusal.message, refusal.help);
                         })
                         .ok()
                         .map(|name| Identifier::Asn1Dn(Some(name)))
@@ -111,86 +75,5 @@ impl Lowering<'_> {
         let help = "`keyid \"x\"` names a file; for the text itself write `keyid tag \"x\"`";
         self.error_with_help(source, value.span.clone(), message, help);
         None
-    }
-}
-
-/// Reads `C=DE, O=Example, CN=name`, or `~` and DER in hexadecimal.
-fn distinguished_name(text: &str) -> Result<DistinguishedName, (String, &'static str)> {
-    const HELP: &str = "write it as \"C=DE, O=Example, CN=name\"";
-    if let Some(digits) = text.strip_prefix('~') {
-        let pairs = digits.as_bytes().chunks(2).map(|pair| {
-            let text = str::from_utf8(pair).ok().filter(|text| text.len() == 2 && !text.starts_with('+'))?;
-            u8::from_str_radix(text, 16).ok()
-        });
-        return match pairs.collect::<Option<Vec<u8>>>() {
-            Some(der) if !der.is_empty() => Ok(DistinguishedName::Der(der)),
-            _ => Err(("after `~`, expected DER in hexadecimal".to_owned(), HELP)),
-        };
-    }
-    if text.starts_with('/') {
-        return Err(("a distinguished name is not written with slashes here".to_owned(), HELP));
-    }
-    let mut attributes = Vec::new();
-    for part in split_at_commas(text) {
-        let Some((name, value)) = part.split_once('=') else {
-            return Err((format!("`{}` is no `attribute=value`", part.trim()), HELP));
-        };
-        let (name, value) = (name.trim(), value.trim());
-        let is_oid = name.contains('.') && name.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
-        if !is_oid && !ATTRIBUTES.contains(&name) {
-            return Err((format!("`{name}` is no attribute of a distinguished name"), HELP));
-        }
-        if value.is_empty() {
-            return Err((format!("`{name}` has no value"), HELP));
-        }
-        attributes.push((name.to_owned(), value.to_owned()));
-    }
-    Ok(DistinguishedName::Text(attributes))
-}
-
-/// Splits at commas; `\,` is a comma in a value.
-fn split_at_commas(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        match (character, characters.peek(), parts.last_mut()) {
-            ('\\', Some(','), Some(part)) => {
-                part.push(',');
-                characters.next();
-            }
-            (',', _, _) => parts.push(String::new()),
-            (other, _, Some(part)) => part.push(other),
-            (_, _, None) => {}
-        }
-    }
-    parts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn name(text: &str) -> Vec<(String, String)> {
-        match distinguished_name(text) {
-            Ok(DistinguishedName::Text(attributes)) => attributes,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_distinguished_name_is_attributes_in_order() {
-        let expected =
-            [("C", "DE"), ("O", "Example, Inc."), ("CN", "*")].map(|(a, b)| (a.to_owned(), b.to_owned()));
-        assert_eq!(name(r"C=DE, O = Example\, Inc.,CN=*"), expected);
-        assert_eq!(name("2.5.4.3=x").len(), 1);
-        assert_eq!(distinguished_name("~3000"), Ok(DistinguishedName::Der(vec![0x30, 0])));
-    }
-
-    #[test]
-    fn malformed_distinguished_names_are_refused() {
-        for text in ["", "/C=DE/O=x", "C", "C=", "XX=y", "C=DE,", "~", "~3", "~zz", "~+1", "C=DE,,O=x", "~é0"]
-        {
-            assert!(distinguished_name(text).is_err(), "{text}");
-        }
     }
 }

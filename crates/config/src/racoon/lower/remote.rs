@@ -12,11 +12,11 @@ use crate::diag::Source;
 use crate::net::Endpoint;
 use crate::racoon::ast::{
     CertificateOption, NumberOption, ProposalBlock, Remark, RemoteBlock, RemoteName, RemoteOption, Spanned,
-    Switch,
+    Switch, Text,
 };
 use crate::racoon::feature::Feature;
 use crate::racoon::model::{
-    Authentication, DEFAULT_LIFETIME, GeneratePolicy, Identifier, NatTraversal, OwnCertificate,
+    Authentication, DEFAULT_LIFETIME, GeneratePolicy, Identifier, NamedFile, NatTraversal, OwnCertificate,
     PeerCertificate, Remote, RemoteSelector, Script,
 };
 
@@ -38,7 +38,9 @@ pub(super) struct Draft {
     verify_identifier: bool,
     certificate: Option<OwnCertificate>,
     peers_certificates: Vec<PeerCertificate>,
-    ca_certificate: Option<std::path::PathBuf>,
+    ca_certificate: Option<NamedFile>,
+    /// `verify_cert`; plain RSA keys turn it off by themselves.
+    verify_cert: bool,
     /// Where `verify_cert off` stands.
     verify_cert_off: Option<(Arc<Source>, Range<usize>)>,
     send_cert: bool,
@@ -105,6 +107,7 @@ impl Draft {
             certificate: None,
             peers_certificates: Vec::new(),
             ca_certificate: None,
+            verify_cert: true,
             verify_cert_off: None,
             send_cert: true,
             send_certreq: true,
@@ -274,14 +277,19 @@ impl Lowering<'_> {
         span: Range<usize>,
         option: &CertificateOption,
     ) {
-        let at = |text| self.config.certificate_dir.join(file_name(text));
+        let at = |text: &Text| NamedFile {
+            place: source.place(text.span.start),
+            path: self.config.certificate_dir.join(file_name(text)),
+        };
         match option {
             CertificateOption::OwnX509 { certificate, key } => {
                 draft.certificate = Some(OwnCertificate::X509 { certificate: at(certificate), key: at(key) });
             }
             CertificateOption::OwnPlainRsa(key) => {
                 draft.certificate = Some(OwnCertificate::PlainRsa { key: at(key) });
-                (draft.send_cert, draft.send_certreq, draft.verify_cert_off) = (false, false, None);
+                // As racoon did; a later line may turn them on again.
+                (draft.send_cert, draft.send_certreq) = (false, false);
+                (draft.verify_cert, draft.verify_cert_off) = (false, None);
             }
             CertificateOption::PeersX509(file) => {
                 let certificate = PeerCertificate::X509(at(file));
@@ -326,8 +334,10 @@ impl Lowering<'_> {
     ) {
         match (switch, on) {
             (Switch::VerifyIdentifier, on) => draft.verify_identifier = on,
-            (Switch::VerifyCert, true) => draft.verify_cert_off = None,
-            (Switch::VerifyCert, false) => draft.verify_cert_off = Some((Arc::clone(source), span)),
+            (Switch::VerifyCert, on) => {
+                draft.verify_cert = on;
+                draft.verify_cert_off = (!on).then(|| (Arc::clone(source), span));
+            }
             (Switch::SendCert, on) => draft.send_cert = on,
             (Switch::SendCr, on) => draft.send_certreq = on,
             (Switch::Passive, on) => draft.passive = on,
@@ -403,6 +413,7 @@ impl Lowering<'_> {
             certificate: draft.certificate.clone(),
             peers_certificates: draft.peers_certificates.clone(),
             ca_certificate: draft.ca_certificate.clone(),
+            verify_cert: draft.verify_cert,
             send_cert: draft.send_cert,
             send_certreq: draft.send_certreq,
             nonce_octets,
@@ -451,6 +462,12 @@ impl Lowering<'_> {
         }
         if remote.certificate.is_none() {
             let message = "`rsasig` without `certificate_type`: this end has nothing to sign with, and no IKE SA can be made from this block";
+            self.warn(source, span.clone(), message);
+        }
+        if matches!(remote.certificate, Some(OwnCertificate::PlainRsa { .. }))
+            && remote.peers_certificates.is_empty()
+        {
+            let message = "`certificate_type plain_rsa` without `peers_certfile plain_rsa`: no peer's key is known, so none is let in";
             self.warn(source, span.clone(), message);
         }
         if let Some((source, span)) = &draft.verify_cert_off
