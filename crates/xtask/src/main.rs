@@ -1,7 +1,8 @@
-//! The commands of the project: `cargo xtask demo`, `test`, `lint`, `interop`, `fuzz`, `sim`, `bench`.
+//! The commands of the project: `cargo xtask demo`, `test`, `lint`, `interop`, `fuzz`, `sim`, `bench`, `corpus`.
 #![allow(clippy::disallowed_methods, reason = "commands for people live in real time")]
 
 mod bench;
+mod corpus;
 mod demo;
 mod fuzz;
 mod interop;
@@ -39,6 +40,8 @@ enum Command {
     Sim(sim::Arguments),
     /// What the engine costs: CPU, instructions, heap.
     Bench(bench::Arguments),
+    /// What Coati makes of files in racoon's languages: one JSON object a line and file.
+    Corpus(corpus::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Corpus(arguments) => corpus::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,286 @@
+//! `cargo xtask corpus DIR`: what Coati makes of files in racoon's languages, one JSON object a line and file, so that
+//! another judge can compare it with what the files say. `docs/corpus.md` describes the objects.
+
+mod psk;
+mod racoon;
+mod setkey;
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Component, Path, PathBuf};
+
+use clap::Args;
+use coati_config::diag::{Diagnostic, Diagnostics, Place};
+use coati_config::files::{Disk, FileFacts, Files};
+use interop_tests::ensure;
+use interop_tests::failure::{Context, Result};
+use serde_json::{Value, json};
+
+/// Files of the system that name protocols and services: the only ones outside the folder that are read.
+const SYSTEM_FILES: [&str; 2] = ["/etc/protocols", "/etc/services"];
+
+/// What Coati makes of files in racoon's languages: one JSON object a line and file.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The folder; files in it and below it are read, those that end in .md excepted.
+    directory: PathBuf,
+}
+
+/// The command.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let root = &arguments.directory;
+    ensure!(root.is_dir(), "{} is no folder", root.display());
+    let mut names = Vec::new();
+    walk(root, Path::new(""), &mut names)?;
+    names.sort();
+    let files = Folder { root: root.clone() };
+    let mut out = io::stdout().lock();
+    for name in names {
+        let line = judge(&name, &files)?;
+        writeln!(out, "{line}").context(|| "cannot write".to_owned())?;
+    }
+    Ok(())
+}
+
+/// Files below `root`, by their names relative to it.
+fn walk(root: &Path, below: &Path, names: &mut Vec<PathBuf>) -> Result<()> {
+    let directory = root.join(below);
+    let entries = fs::read_dir(&directory).context(|| format!("cannot read {}", directory.display()))?;
+    for entry in entries {
+        let entry = entry.context(|| format!("cannot read {}", directory.display()))?;
+        let name = below.join(entry.file_name());
+        let kind = entry.file_type().context(|| format!("cannot read {}", directory.display()))?;
+        if kind.is_dir() {
+            walk(root, &name, names)?;
+        } else if name.extension().is_none_or(|extension| extension != "md") {
+            names.push(name);
+        }
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Language {
+    Racoon,
+    Setkey,
+    Psk,
+}
+
+impl Language {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Racoon => "racoon",
+            Self::Setkey => "setkey",
+            Self::Psk => "psk",
+        }
+    }
+
+    /// By the innermost folder that is named for a language, else by the file's name, else by its words.
+    fn of(name: &Path, octets: &[u8]) -> Self {
+        let folders = name.parent().into_iter().flat_map(Path::components).rev();
+        let by_folder = folders.filter_map(|component| match component {
+            Component::Normal(folder) => Self::by_word(&folder.to_string_lossy()),
+            _ => None,
+        });
+        let file = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        by_folder
+            .into_iter()
+            .next()
+            .or_else(|| Self::by_word(&file))
+            .unwrap_or_else(|| Self::by_content(octets))
+    }
+
+    fn by_word(word: &str) -> Option<Self> {
+        let word = word.to_ascii_lowercase();
+        let names = |words: &[&str]| words.iter().any(|known| word.contains(known));
+        if names(&["psk", "pre_shared_key"]) {
+            Some(Self::Psk)
+        } else if names(&["setkey", "ipsec-tools", "spd"]) {
+            Some(Self::Setkey)
+        } else if names(&["racoon"]) {
+            Some(Self::Racoon)
+        } else {
+            None
+        }
+    }
+
+    /// By the first words of its lines.
+    fn by_content(octets: &[u8]) -> Self {
+        const RACOON: &[&str] = &[
+            "remote", "sainfo", "path", "listen", "timer", "padding", "include", "privsep", "log",
+            "mode_cfg", "proposal",
+        ];
+        const SETKEY: &[&str] = &[
+            "spdadd",
+            "spdflush",
+            "spdupdate",
+            "spddelete",
+            "flush",
+            "spddump",
+            "dump",
+            "add",
+            "delete",
+            "deleteall",
+            "get",
+        ];
+        let text = String::from_utf8_lossy(octets);
+        let first_words = || {
+            let word_of = |line: &str| {
+                line.trim().split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().map(str::to_owned)
+            };
+            text.lines().filter_map(word_of)
+        };
+        let count = |words: &[&str]| first_words().filter(|word| words.contains(&word.as_str())).count();
+        match (count(RACOON), count(SETKEY)) {
+            (0, 0) => Self::Psk,
+            (racoon, setkey) if racoon >= setkey => Self::Racoon,
+            _ => Self::Setkey,
+        }
+    }
+}
+
+/// One file's line.
+fn judge(name: &Path, files: &Folder) -> Result<Value> {
+    let (_, octets) = files.read(name).context(|| format!("cannot read {}", name.display()))?;
+    let language = Language::of(name, &octets);
+    let shown = name.display().to_string();
+    let (model, said) = match language {
+        Language::Racoon => {
+            let (config, said) = coati_config::racoon::parse(name, &octets, files);
+            (config.as_ref().map(racoon::model), said)
+        }
+        Language::Setkey => {
+            let (file, said) = coati_config::setkey::parse(&shown, &octets, files);
+            (file.map(setkey::model), said)
+        }
+        Language::Psk => {
+            let (file, said) = coati_config::psk::parse(&shown, &octets);
+            (file.as_ref().map(psk::model), said)
+        }
+    };
+    let verdict = match (said.errors(), said.warnings()) {
+        (0, 0) => "accepted",
+        (0, _) => "warnings",
+        _ => "refused",
+    };
+    Ok(json!({
+        "path": shown,
+        "language": language.name(),
+        "verdict": verdict,
+        "errors": said.errors(),
+        "warnings": said.warnings(),
+        "diagnostics": diagnostics(&said),
+        "model": model,
+    }))
+}
+
+fn diagnostics(said: &Diagnostics) -> Vec<Value> {
+    said.iter().map(diagnostic).collect()
+}
+
+fn diagnostic(said: &Diagnostic) -> Value {
+    json!({
+        "severity": said.severity.to_string(),
+        "file": &*said.place.file,
+        "line": said.place.line,
+        "column": said.place.column,
+        "message": said.message,
+        "help": said.help,
+    })
+}
+
+/// `file:line:column`.
+fn place(place: &Place) -> Value {
+    Value::String(place.to_string())
+}
+
+/// The folder's own files by relative names, and what every machine has: the verdicts do not depend on this one.
+struct Folder {
+    root: PathBuf,
+}
+
+impl Files for Folder {
+    fn read(&self, path: &Path) -> io::Result<(FileFacts, Vec<u8>)> {
+        if path.is_absolute() {
+            return match path.to_str() {
+                Some(known) if SYSTEM_FILES.contains(&known) => Disk.read(path),
+                _ => Err(io::Error::new(io::ErrorKind::NotFound, "there are no files outside the folder")),
+            };
+        }
+        Disk.read(&self.root.join(path))
+    }
+
+    fn glob(&self, pattern: &str) -> io::Result<Vec<PathBuf>> {
+        if Path::new(pattern).is_absolute() {
+            return Ok(Vec::new());
+        }
+        let root = glob::Pattern::escape(&self.root.display().to_string());
+        let found = Disk.glob(&format!("{root}/{pattern}"))?;
+        Ok(found.iter().filter_map(|path| path.strip_prefix(&self.root).ok()).map(Path::to_owned).collect())
+    }
+
+    fn home(&self, _user: &str) -> Option<PathBuf> {
+        Some("/root".into())
+    }
+
+    fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        match host {
+            "localhost" => Ok(vec![Ipv4Addr::LOCALHOST.into()]),
+            _ => Err(io::Error::new(io::ErrorKind::NotFound, "names of hosts are not looked up here")),
+        }
+    }
+
+    fn effective_uid(&self) -> u32 {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn language(name: &str, text: &str) -> Language {
+        Language::of(Path::new(name), text.as_bytes())
+    }
+
+    #[test]
+    fn a_language_is_known_by_folder_then_name_then_words() {
+        assert_eq!(language("a/psk/racoon.conf", "remote"), Language::Psk);
+        assert_eq!(language("psk/setkey/x", ""), Language::Setkey);
+        assert_eq!(language("box01/racoon.conf", "spdadd"), Language::Racoon);
+        assert_eq!(language("box01/ipsec-tools.conf", ""), Language::Setkey);
+        assert_eq!(language("box01/psk.txt", ""), Language::Psk);
+        assert_eq!(language("x", "#!/x\nflush;\nspdadd a b any;\n"), Language::Setkey);
+        assert_eq!(language("x", "\tpath include \"x\";\nremote anonymous{\n"), Language::Racoon);
+        assert_eq!(language("x", "192.0.2.1 key\n"), Language::Psk);
+    }
+
+    #[test]
+    fn a_folder_is_judged_file_by_file_without_its_machine() {
+        let root = std::env::temp_dir().join(format!("coati-corpus-{}", std::process::id()));
+        fs::create_dir_all(root.join("racoon/d")).unwrap();
+        fs::write(root.join("racoon/a.conf"), "include \"d/*.conf\";\ninclude \"/etc/hostname\";\n").unwrap();
+        fs::write(root.join("racoon/d/b.conf"), "log debug;\n").unwrap();
+        fs::write(root.join("racoon/README.md"), "x").unwrap();
+        fs::write(root.join("psk.txt"), "192.0.2.1 secret-sesame-word\n").unwrap();
+        let mut names = Vec::new();
+        walk(&root, Path::new(""), &mut names).unwrap();
+        names.sort();
+        let files = Folder { root: root.clone() };
+        let lines: Vec<Value> = names.iter().map(|name| judge(name, &files).unwrap()).collect();
+        fs::remove_dir_all(&root).unwrap();
+        let shown: Vec<_> =
+            lines.iter().map(|line| (&line["path"], &line["language"], &line["verdict"])).collect();
+        let expected = [
+            (json!("psk.txt"), json!("psk"), json!("warnings")),
+            (json!("racoon/a.conf"), json!("racoon"), json!("refused")),
+            (json!("racoon/d/b.conf"), json!("racoon"), json!("accepted")),
+        ];
+        let expected: Vec<_> = expected.iter().map(|(a, b, c)| (a, b, c)).collect();
+        assert_eq!(shown, expected);
+        assert_eq!(lines[1]["diagnostics"][0]["line"], 2);
+        assert_eq!(lines[2]["model"]["log"], "debug");
+        assert!(!format!("{lines:?}").contains("sesame"));
+    }
+}
