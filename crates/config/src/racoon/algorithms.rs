@@ -1,7 +1,8 @@
 //! racoon's algorithm names, and what becomes of each in IKEv2.
 //!
-//! Three fates. *Sound* algorithms are kept exactly as written. *Weak* ones (RFC 8247, RFC 8221) are never used: the file
-//! is accepted with a warning that says what is used instead. *Refused* ones never worked, or Coati does not have them.
+//! Four fates. *Sound* algorithms are kept exactly as written. *Weak* ones (RFC 8247, RFC 8221) are never used: the file
+//! is accepted with a warning that says what is used instead. *Missing* ones are sound, but Coati does not have them: they are left out
+//! of lists, and an error alone. *Refused* ones never worked in racoon either.
 
 use ike_proto::wire::registry::{EncrId, IntegId, KeId, PrfId};
 
@@ -99,6 +100,8 @@ pub(crate) enum Fate<T> {
     Sound(T),
     /// Never used.
     Weak,
+    /// Sound, but Coati does not have it: left out where something else is listed.
+    Missing,
     /// An error, and why.
     Refused(String),
 }
@@ -143,6 +146,7 @@ pub(crate) fn encryption(name: &str, bits: Option<u32>, phase: Phase) -> Fate<Ci
     use Lengths::{Fixed, OneOf, Steps};
     const AES: &[u32] = &[128, 192, 256];
     let (sound, lengths) = match name {
+        "camellia" => (Some(EncrId::CAMELLIA_CBC), OneOf(AES, 128)),
         "aes" | "rijndael" => (Some(EncrId::AES_CBC), OneOf(AES, 128)),
         // An extension (NetBSD's name): without a length 256 bits, as everywhere where Coati is not told otherwise.
         "aes_gcm_16" => (Some(EncrId::AES_GCM_16), OneOf(AES, 256)),
@@ -155,7 +159,6 @@ pub(crate) fn encryption(name: &str, bits: Option<u32>, phase: Phase) -> Fate<Ci
         "twofish" | "null_enc" | "null" => {
             return Fate::Refused(format!("`{name}` is an algorithm of sainfo, not of proposal"));
         }
-        "camellia" => return Fate::Refused("Coati does not have `camellia`".to_owned()),
         _ => return Fate::Refused(format!("`{name}` was never usable in racoon")),
     };
     let key_bits = match (lengths, bits) {
@@ -174,6 +177,7 @@ pub(crate) fn encryption(name: &str, bits: Option<u32>, phase: Phase) -> Fate<Ci
     };
     match sound {
         None => Fate::Weak,
+        Some(EncrId::CAMELLIA_CBC) => Fate::Missing,
         Some(encr) => Fate::Sound(Cipher { encr, key_bits, aead: encr != EncrId::AES_CBC }),
     }
 }
@@ -197,6 +201,7 @@ pub(crate) fn authentication(name: &str) -> Fate<IntegId> {
         _ => match hash(name.trim_start_matches("hmac_")) {
             Fate::Sound((_, integ)) => Fate::Sound(integ),
             Fate::Weak => Fate::Weak,
+            Fate::Missing => Fate::Missing,
             Fate::Refused(why) => Fate::Refused(why),
         },
     }
@@ -243,7 +248,7 @@ mod tests {
     fn cipher(name: &str, bits: Option<u32>) -> Option<(EncrId, Option<u16>)> {
         match encryption(name, bits, Phase::Esp) {
             Fate::Sound(cipher) => Some((cipher.encr, cipher.key_bits)),
-            Fate::Weak | Fate::Refused(_) => None,
+            Fate::Weak | Fate::Missing | Fate::Refused(_) => None,
         }
     }
 

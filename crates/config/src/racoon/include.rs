@@ -92,7 +92,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads one included file. A directory that a pattern happens to match is passed over.
+    /// Reads one included file. One that a pattern happens to match and that cannot be read is passed over.
     fn one(&mut self, source: &Arc<Source>, pattern: &Text, path: &Path, matched: bool) {
         let say = |severity, message| Diagnostic::at(severity, source, pattern.span.clone(), message);
         if self.open.iter().any(|open| open == path) {
@@ -111,9 +111,11 @@ impl Reader<'_> {
         match self.files.read(path) {
             Ok((_, octets)) => self.file(path, &octets),
             Err(error) => {
-                let is_directory = matched && error.kind() == std::io::ErrorKind::IsADirectory;
-                let severity = if is_directory { Severity::Warning } else { Severity::Error };
-                let message = format!("cannot read `{}`: {error}", path.display());
+                let (severity, end) = match matched {
+                    true => (Severity::Warning, ": it is passed over, as racoon did"),
+                    false => (Severity::Error, ""),
+                };
+                let message = format!("cannot read `{}`: {error}{end}", path.display());
                 self.diagnostics.push(say(severity, message));
             }
         }

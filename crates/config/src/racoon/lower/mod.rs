@@ -54,11 +54,13 @@ pub(super) fn lower(
             uses: Vec::new(),
         },
     };
-    // racoon looked paths up when it needed them: the last word counts, wherever it stands.
-    for placed in &statements {
+    // Names of certificates and scripts count from the directory that is set where they stand. One that is set only further
+    // below is better than none (racoon had none then); keys and pid file were looked up late, so the last word counts.
+    for placed in statements.iter().rev() {
         lowering.path(placed);
     }
     for placed in statements {
+        lowering.path(&placed);
         lowering.statement(placed);
     }
     lowering.finish_remotes();
@@ -189,7 +191,7 @@ impl Lowering<'_> {
                 TimerOption::Interval(time) | TimerOption::Phase1(time) | TimerOption::Phase2(time)
                     if time.is_zero() =>
                 {
-                    self.error(source, option.span, "this time must be longer than nothing");
+                    self.warn(source, option.span, "a time of nothing is passed over: the default is used");
                 }
                 TimerOption::Counter(n) => timers.counter = Some(n),
                 TimerOption::Interval(time) => timers.interval = Some(time),

@@ -29,10 +29,17 @@ struct Lines {
 }
 
 impl Lowering<'_> {
-    /// The proposals of one remote in order; those that say the same twice are there once.
+    /// The proposals of one remote in order; those that say the same twice are there once, those with a cipher that Coati
+    /// does not have are left out.
     pub(super) fn proposals(&mut self, written: &[WrittenProposal], lifetime: Duration) -> Vec<IkeProposal> {
         let mut proposals: Vec<IkeProposal> = Vec::new();
+        let has_others = written.iter().any(|written| missing_cipher(written).is_none());
         for written in written {
+            if let Some((value, span)) = missing_cipher(written).filter(|_| has_others) {
+                let message = format!("Coati does not have `{}`: this proposal is left out", value.name);
+                self.warn(&written.source, span, message);
+                continue;
+            }
             let Some(proposal) = self.proposal(written, lifetime) else { continue };
             let says_the_same = |other: &IkeProposal| {
                 *other
@@ -113,6 +120,11 @@ impl Lowering<'_> {
                 );
                 Some(Cipher::DEFAULT)
             }
+            Fate::Missing => {
+                let message = format!("Coati does not have `{name}`");
+                self.error_with_help(source, line.span.clone(), message, "write `aes 256`");
+                None
+            }
             Fate::Refused(why) => self.refuse(source, line.span.clone(), why),
         }
     }
@@ -124,6 +136,9 @@ impl Lowering<'_> {
                 let message = format!("`{}` is weak and never used: SHA2-256 is used instead", line.value);
                 self.warn(source, line.span.clone(), message);
                 Some(DEFAULT_HASH)
+            }
+            Fate::Missing => {
+                self.refuse(source, line.span.clone(), format!("Coati does not have `{}`", line.value))
             }
             Fate::Refused(why) => self.refuse(source, line.span.clone(), why),
         }
@@ -161,6 +176,7 @@ impl Lowering<'_> {
                 self.warn(source, span, message);
                 Some(DEFAULT_GROUPS.to_vec())
             }
+            Fate::Missing => self.refuse(source, span, format!("Coati does not have group `{written}`")),
             Fate::Refused(why) => {
                 match nearest(written, algorithms::GROUP_NAMES.iter().copied()) {
                     Some(near) if near != written => {
@@ -178,4 +194,13 @@ impl Lowering<'_> {
         self.error(source, span, why);
         None
     }
+}
+
+/// The cipher of a proposal and its place, if Coati does not have it.
+fn missing_cipher(written: &WrittenProposal) -> Option<(&WrittenAlgorithm, Range<usize>)> {
+    let last = written.block.options.iter().rev().find_map(|option| match &option.value {
+        ProposalOption::Encryption(value) => Some((value, option.span.clone())),
+        _ => None,
+    });
+    last.filter(|(value, _)| algorithms::encryption(&value.name, value.bits, Phase::Ike) == Fate::Missing)
 }

@@ -175,10 +175,25 @@ impl Lowering<'_> {
         fate: impl Fn(&WrittenAlgorithm) -> Fate<T>,
     ) -> Vec<T> {
         let mut sound = Vec::new();
-        for algorithm in lines.iter().flat_map(|line| &line.value) {
+        let all = || lines.iter().flat_map(|line| &line.value);
+        let has_others = all().any(|algorithm| matches!(fate(algorithm), Fate::Sound(_) | Fate::Weak));
+        for algorithm in all() {
             match fate(algorithm) {
                 Fate::Sound(value) if !sound.contains(&value) => sound.push(value),
                 Fate::Sound(_) | Fate::Weak => {}
+                Fate::Missing => {
+                    let message = format!("Coati does not have `{}`", algorithm.name);
+                    match has_others {
+                        true => self.warn(
+                            source,
+                            algorithm.span.clone(),
+                            format!("{message}: the others are used"),
+                        ),
+                        false => {
+                            self.error_with_help(source, algorithm.span.clone(), message, "add `aes 256`")
+                        }
+                    }
+                }
                 Fate::Refused(why) => self.error(source, algorithm.span.clone(), why),
             }
         }

@@ -2,14 +2,14 @@
 
 use core::ops::Range;
 
-use super::{Failed, Parsed, Parser};
+use super::{Parsed, Parser};
 use crate::racoon::algorithms;
 use crate::racoon::ast::{
     CertificateOption, IdKind, NumberOption, ProposalBlock, ProposalOption, Remark, RemoteBlock, RemoteName,
     RemoteOption, Spanned, Switch, Text, WrittenId,
 };
 use crate::racoon::lexer::Kind;
-use crate::racoon::model::{GeneratePolicy, NatTraversal, ScriptEvent};
+use crate::racoon::model::{DEFAULT_LIFETIME, GeneratePolicy, NatTraversal, ScriptEvent};
 
 #[derive(Clone, Copy)]
 enum Name {
@@ -275,15 +275,15 @@ impl Parser<'_, '_> {
 
     /// What stands behind `lifetime`: a time, or nothing for the byte count that racoon never supported.
     pub(super) fn lifetime(&mut self) -> Parsed<Option<core::time::Duration>> {
-        let time = self.keyword(&[("time", true), ("byte", false)], "`time`")?.value;
+        let time = self.option_name(&[("time", true), ("byte", false)], "`time`")?.value;
         if !time {
             self.number_with_size()?;
             return Ok(None);
         }
         let time = self.time()?;
         if time.value.is_zero() {
-            self.error(time.span, "a lifetime must be longer than nothing");
-            return Err(Failed);
+            self.warn(time.span, "a lifetime of nothing is passed over: 8 hours are used");
+            return Ok(Some(DEFAULT_LIFETIME));
         }
         Ok(Some(time.value))
     }
@@ -353,7 +353,7 @@ impl Parser<'_, '_> {
             ("keyid", IdKind::KeyIdFile),
             ("asn1dn", IdKind::Asn1Dn),
         ];
-        let kind = self.keyword(KINDS, "`address`, `fqdn`, `user_fqdn`, `keyid` or `asn1dn`")?;
+        let kind = self.option_name(KINDS, "`address`, `fqdn`, `user_fqdn`, `keyid` or `asn1dn`")?;
         let (mut id, start) = (kind.value, kind.span.start);
         let token = self.peek();
         if id == IdKind::KeyIdFile && token.kind == Kind::Word && !self.is_address_like(&token.span) {

@@ -40,6 +40,8 @@ const NAMES: &[(&str, Name)] = &[
     ("mode_cfg", Name::ModeCfg),
     ("radiuscfg", Name::RadiusCfg),
     ("ldapcfg", Name::LdapCfg),
+    // As a sample of the 0.9 line has it.
+    ("ldap_cfg", Name::LdapCfg),
     ("remote", Name::Remote),
     ("sainfo", Name::SaInfo),
 ];

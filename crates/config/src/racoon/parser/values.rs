@@ -10,7 +10,7 @@ use crate::racoon::lexer::Kind;
 use crate::spelling::nearest;
 
 impl Parser<'_, '_> {
-    /// Takes one keyword of a table. A number may be glued to it: `aes128`, `dpd_delay30`.
+    /// Takes one keyword of a table. A number or an address may be glued to it: `aes128`, `dpd_delay30`.
     pub(super) fn keyword<T: Copy>(&mut self, table: &[(&'static str, T)], what: &str) -> Parsed<Spanned<T>> {
         let token = self.peek();
         if token.kind != Kind::Word {
@@ -19,7 +19,11 @@ impl Parser<'_, '_> {
         let word = self.lexer.text(&token.span);
         let glued = |keyword: &str| {
             let rest = word.strip_prefix(keyword);
-            rest.is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|octet| octet.is_ascii_digit()))
+            rest.is_some_and(|rest| {
+                rest.starts_with(|first: char| first.is_ascii_digit() || first == ':')
+                    && rest.bytes().all(|octet| octet.is_ascii_digit())
+                    || parse_address(rest).is_some()
+            })
         };
         let exact = table.iter().find(|(keyword, _)| *keyword == word);
         let found = exact.or_else(|| {

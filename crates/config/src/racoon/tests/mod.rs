@@ -8,6 +8,8 @@ use super::*;
 use crate::files::Memory;
 use crate::net::{Endpoint, IpNet};
 
+mod leniency;
+
 const PROPOSAL: &str = "proposal { encryption_algorithm aes 256; hash_algorithm sha256;
     authentication_method pre_shared_key; dh_group modp3072; }";
 const SAINFO: &str =
@@ -507,7 +509,10 @@ fn diagnostics_name_the_place_and_what_was_expected() {
             "timer { counter 5sec; }",
             "1:18: error: expected a number without a unit, found `sec` (write only the number)\n",
         ),
-        ("timer { interval 0 sec; }", "1:9: error: this time must be longer than nothing\n"),
+        (
+            "timer { interval 0 sec; }",
+            "1:9: warning: a time of nothing is passed over: the default is used\n",
+        ),
         (
             "listen { isakmp vpn.example.org; }",
             "1:17: error: expected a numeric address, found `vpn.example.org` (host names are not accepted here: write the numeric address)\n",
