@@ -172,6 +172,7 @@ impl Endpoint {
 
     fn note(&mut self, flow: Flow, text: &str) {
         let (local, remote) = (flow.local.ip(), flow.remote.ip());
-        self.out.event(Event { local, remote, sa: None, spis: None, what: What::Note(text.to_owned()) });
+        let what = What::Note(text.to_owned());
+        self.out.event(Event { local, remote, sa: None, spis: None, flow: None, what });
     }
 }

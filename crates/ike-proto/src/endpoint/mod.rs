@@ -457,7 +457,14 @@ impl Endpoint {
 
     /// Says something about a pair that has no SA.
     fn say(&mut self, key: PairKey, what: What) {
-        self.out.event(Event { local: key.local, remote: key.remote, sa: None, spis: None, what });
+        self.out.event(Event {
+            local: key.local,
+            remote: key.remote,
+            sa: None,
+            spis: None,
+            flow: None,
+            what,
+        });
     }
 }
 

@@ -12,7 +12,7 @@ use crate::ike_sa::IkeSa;
 use crate::ike_sa::core::Core;
 use crate::ike_sa::env::{End, Signal, Wanted};
 use crate::ike_sa::path::Path;
-use crate::output::{Flow, What};
+use crate::output::{Event, Flow, What};
 use crate::policy::sad::{Acquire, SaKey};
 use crate::time::{Duration, Instant};
 
@@ -224,7 +224,9 @@ impl Endpoint {
         let spis = (spi, crate::ids::IkeSpi::ZERO);
         let core = Core::new(id, Role::Initiator, spis, peer, Path::new(flow), cx.now);
         let wanted = self.pairs.get_mut(&key).and_then(|pair| pair.wanted.remove(&first));
-        self.say(key, What::Initiating { cause: cause.to_owned() });
+        let what = What::Initiating { cause: cause.to_owned() };
+        let (local, remote) = (key.local, key.remote);
+        self.out.event(Event { local, remote, sa: None, spis: None, flow: Some(flow), what });
         let mut signals = Vec::new();
         let Some(sa) = IkeSa::initiate(&mut self.env(cx, &mut signals), core, wanted) else {
             self.refuse_wishes(cx, key, "the peer's configuration has no proposal");

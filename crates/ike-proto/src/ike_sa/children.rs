@@ -312,11 +312,11 @@ impl Children {
     pub fn drain(&mut self, env: &mut Env<'_>, core: &Core, id: ChildId, cause: &str) {
         let until = env.now + GRACE;
         let Some(child) = self.get_mut(id).filter(|child| child.is_current()) else { return };
-        let spi_in = child.spi_in;
+        let (spi_in, mode) = (child.spi_in, child.mode);
         let [_, outbound] = child.keys(&core.path);
         child.stage = Stage::Draining { until };
         let _ = env.sad.remove(&outbound);
-        core.say(env, What::ChildDown { spi_in, cause: cause.to_owned() });
+        core.say(env, What::ChildDown { mode, spi_in, cause: cause.to_owned() });
         self.arm(env.now);
     }
 
@@ -338,7 +338,8 @@ impl Children {
                 let _ = env.sad.remove(key);
             }
             if child.is_current() {
-                core.say(env, What::ChildDown { spi_in: child.spi_in, cause: cause.to_owned() });
+                let (spi_in, mode) = (child.spi_in, child.mode);
+                core.say(env, What::ChildDown { mode, spi_in, cause: cause.to_owned() });
             }
         }
         self.arm(env.now);

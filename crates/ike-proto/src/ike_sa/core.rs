@@ -339,6 +339,7 @@ impl Core {
             remote: self.path.remote(),
             sa: Some(self.id),
             spis: Some(self.spis()),
+            flow: Some(self.path.flow),
             what,
         });
     }

@@ -33,7 +33,7 @@ use self::window::{Expired, Inbound};
 use crate::crypto::job::JobDone;
 use crate::crypto::provider::Fault;
 use crate::ids::{ChildSpi, JobId, Role};
-use crate::output::{Flow, What};
+use crate::output::{Flow, What, cause};
 use crate::policy::sad::SaKey;
 use crate::time::{Duration, Instant};
 
@@ -336,7 +336,7 @@ impl IkeSa {
         match self.phase {
             Phase::Handshake { until, .. } if until <= env.now => {
                 let hint = self.hint();
-                self.fail(env, format!("due to time up{hint}"), None);
+                self.fail(env, format!("{}{hint}", cause::TIME_UP), None);
                 // Nobody waits for a last answer.
                 if self.is_lingering() {
                     self.phase = Phase::Closed;
@@ -370,7 +370,7 @@ impl IkeSa {
             Expired::GiveUp => {
                 let hint = self.hint();
                 let exchange = self.common.window.outstanding().map(|waiting| waiting.exchange.to_string());
-                let cause = format!("no answer to {}{hint}", exchange.unwrap_or_default());
+                let cause = format!("{} {}{hint}", cause::NO_ANSWER, exchange.unwrap_or_default());
                 match self.phase {
                     Phase::Established => self.vanish(env, &cause, End::Fault),
                     Phase::Superseded { .. } | Phase::Closing { .. } => self.finish(env),
@@ -566,12 +566,12 @@ impl IkeSa {
     /// The SA has a successor, which has its children: it is deleted without any.
     fn retire(&mut self, env: &mut Env<'_>) {
         self.say_goodbye(env);
-        self.common.core.say(env, What::IkeSaDown { cause: "rekeyed".to_owned() });
+        self.common.core.say(env, What::IkeSaDown { cause: cause::REKEYED.to_owned() });
     }
 
     /// The SA has a successor, and the peer has deleted it.
     fn depart(&mut self, env: &mut Env<'_>) {
-        self.common.core.say(env, What::IkeSaDown { cause: "rekeyed".to_owned() });
+        self.common.core.say(env, What::IkeSaDown { cause: cause::REKEYED.to_owned() });
         self.phase = Phase::Lingering { until: env.now + env.config.linger };
     }
 
