@@ -1,5 +1,6 @@
 //! `coati`: asks the daemon what it is doing, and tells it what to do.
 
+pub mod setkey;
 pub mod text;
 
 use std::ffi::OsString;

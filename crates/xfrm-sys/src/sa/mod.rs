@@ -15,6 +15,7 @@ pub(crate) use wire::{INFO_LEN, Info, write_info};
 
 use crate::algo::{Aead, Authentication, Encryption};
 use crate::attr::{Attribute, Mark};
+use crate::constants::{NLA_TYPE_MASK, XFRMA_ALG_COMP};
 use crate::lifetime::{Limits, Usage};
 use crate::newtype::{flags, registry};
 use crate::selector::Selector;
@@ -159,9 +160,13 @@ impl Sa {
         }
     }
 
-    /// Whether it has no keys: a state the kernel made for an acquire, or that an SPI was reserved with.
+    /// Whether it has no algorithm, compression included: a state the kernel made for an acquire, or that an SPI was
+    /// reserved with.
     pub fn is_larval(&self) -> bool {
-        self.aead.is_none() && self.encryption.is_none() && self.authentication.is_none()
+        self.aead.is_none()
+            && self.encryption.is_none()
+            && self.authentication.is_none()
+            && !self.other.iter().any(|other| other.kind & NLA_TYPE_MASK == XFRMA_ALG_COMP)
     }
 }
 
