@@ -7,11 +7,13 @@
 
 mod neighbour;
 mod plan;
+mod play;
 mod wanted;
 
 #[cfg(test)]
 mod testing;
 
 pub use neighbour::passes as neighbour_discovery_passes;
-pub use plan::{Failed, Plan, Summary, note_indices};
+pub use plan::{Failed, Kind, Plan, Summary, note_indices};
+pub use play::{Clash, Play};
 pub use wanted::{Wanted, wanted};

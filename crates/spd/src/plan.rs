@@ -59,6 +59,17 @@ impl Change {
     }
 }
 
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Adds a policy.
+    Added,
+    /// Changes one in place.
+    Changed,
+    /// Deletes one.
+    Deleted,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Step {
     change: Change,
@@ -154,6 +165,32 @@ impl Plan {
         Self { steps }
     }
 
+    /// The way back, once this plan has been carried out.
+    #[must_use]
+    pub fn inverse(&self) -> Self {
+        let back = |step: &Step| Step { change: step.change.inverse(), place: step.place.clone() };
+        Self { steps: self.steps.iter().rev().map(back).collect() }
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// What it does, in order: what kind of change, to which policy, and where that is written. Of a policy that changes,
+    /// what it will be.
+    pub fn changes(&self) -> impl Iterator<Item = (Kind, &Policy, Option<&Place>)> {
+        self.steps.iter().map(|step| {
+            let (kind, policy) = match &step.change {
+                Change::Add(policy) => (Kind::Added, policy),
+                Change::Update(replaced) => (Kind::Changed, &replaced.new),
+                Change::Delete(policy) => (Kind::Deleted, policy),
+            };
+            (kind, policy, step.place.as_ref())
+        })
+    }
+
     /// How many steps of each kind it has.
     #[must_use]
     pub fn summary(&self) -> Summary {
@@ -225,7 +262,7 @@ pub fn note_indices(wanted: &mut [Wanted], present: &[Policy]) {
 }
 
 /// Whether the kernel does the same by both policies of one selector.
-fn says_the_same(present: &Policy, wanted: &Policy) -> bool {
+pub(super) fn says_the_same(present: &Policy, wanted: &Policy) -> bool {
     (present.priority, present.action, present.flags, &present.limits, &present.templates)
         == (wanted.priority, wanted.action, wanted.flags, &wanted.limits, &wanted.templates)
 }

@@ -1,6 +1,6 @@
 //! From setkey's words to the kernel's policies.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coati_config::diag::Place;
 use coati_config::net::IpNet;
@@ -29,7 +29,7 @@ pub struct Wanted {
 /// which keep IPv6 neighbour discovery out of IPsec.
 #[must_use]
 pub fn wanted(set: &PolicySet, present: &[Policy]) -> Vec<Wanted> {
-    let mut reqids = Reqids::new(set, present);
+    let mut reqids = Reqids::of(present);
     let mut all: Vec<Wanted> = set
         .policies
         .iter()
@@ -45,12 +45,9 @@ pub fn wanted(set: &PolicySet, present: &[Policy]) -> Vec<Wanted> {
     all
 }
 
-fn kernel_policy(written: &SpdPolicy, reqids: &mut Reqids<'_>) -> Policy {
-    let direction = match written.selector.direction {
-        Way::In => Direction::IN,
-        Way::Out => Direction::OUT,
-        Way::Fwd => Direction::FWD,
-    };
+/// What one written policy is in the kernel.
+pub(super) fn kernel_policy(written: &SpdPolicy, reqids: &mut Reqids) -> Policy {
+    let direction = direction(&written.selector);
     let mut policy = Policy::new(selector(&written.selector), direction);
     policy.priority = written.priority;
     match &written.action {
@@ -69,7 +66,17 @@ fn kernel_policy(written: &SpdPolicy, reqids: &mut Reqids<'_>) -> Policy {
     policy
 }
 
-fn selector(written: &SpdSelector) -> Selector {
+/// The kernel's direction.
+pub(super) const fn direction(written: &SpdSelector) -> Direction {
+    match written.direction {
+        Way::In => Direction::IN,
+        Way::Out => Direction::OUT,
+        Way::Fwd => Direction::FWD,
+    }
+}
+
+/// The kernel's selector.
+pub(super) fn selector(written: &SpdSelector) -> Selector {
     let prefix = |net: IpNet| Prefix { address: net.first(), length: net.prefix };
     let port = |port: Option<u16>| port.map_or(PortMatch::ANY, PortMatch::exactly);
     Selector {
@@ -102,32 +109,41 @@ fn template(rule: &Rule, selector: &Selector, reqid: u32) -> Template {
     Template { protocol, level, mode, reqid, ..ends }
 }
 
-/// Gives reqids to policies of level `unique` that name none: the one they have in the kernel, else a free one.
-struct Reqids<'a> {
-    present: &'a [Policy],
+/// Gives reqids to policies of level `unique` that name none: the one they have in the kernel, else a free one. What may
+/// be written by hand is smaller.
+#[derive(Clone, Debug)]
+pub(super) struct Reqids {
+    /// Of policies in the kernel, by direction, selector and place of the template.
+    had: BTreeMap<(u8, Selector, usize), u32>,
     taken: BTreeSet<u32>,
+    next: u32,
 }
 
-impl<'a> Reqids<'a> {
-    fn new(set: &PolicySet, present: &'a [Policy]) -> Self {
-        let in_kernel = present.iter().flat_map(|policy| &policy.templates).map(|template| template.reqid);
-        let in_files = set.policies.iter().flat_map(|policy| match &policy.action {
-            PolicyAction::Ipsec(rules) => rules.as_slice(),
-            PolicyAction::None | PolicyAction::Discard => &[],
+impl Reqids {
+    /// Knows those in the kernel.
+    pub(super) fn of(present: &[Policy]) -> Self {
+        let templates = present.iter().flat_map(|policy| {
+            let key = (policy.direction.0, policy.selector);
+            policy
+                .templates
+                .iter()
+                .enumerate()
+                .map(move |(at, template)| ((key.0, key.1, at), template.reqid))
         });
-        let taken = in_kernel.chain(in_files.map(|rule| rule.level.reqid())).collect();
-        Self { present, taken }
+        let had: BTreeMap<_, _> = templates.filter(|(_, reqid)| *reqid > LARGEST_MANUAL_REQID).collect();
+        let taken = had.values().copied().collect();
+        Self { had, taken, next: LARGEST_MANUAL_REQID + 1 }
     }
 
     fn next_for(&mut self, policy: &Policy) -> u32 {
-        let there = self.present.iter().find(|there| there.is_same_as(policy));
-        let had = there.and_then(|there| there.templates.get(policy.templates.len()));
-        if let Some(had) = had.filter(|had| had.reqid > LARGEST_MANUAL_REQID) {
-            return had.reqid;
+        let key = (policy.direction.0, policy.selector, policy.templates.len());
+        if let Some(had) = self.had.get(&key) {
+            return *had;
         }
-        let free = (LARGEST_MANUAL_REQID + 1..u32::MAX).find(|reqid| !self.taken.contains(reqid));
-        let free = free.unwrap_or(u32::MAX);
-        self.taken.insert(free);
+        let free = (self.next..u32::MAX).find(|reqid| !self.taken.contains(reqid)).unwrap_or(u32::MAX);
+        self.next = free.saturating_add(1);
+        // The same policy may be written again.
+        self.had.insert(key, free);
         free
     }
 }
