@@ -9,6 +9,7 @@ fn main() -> ExitCode {
     let name = arguments.first().and_then(|name| Path::new(name).file_stem()).unwrap_or_default();
     match name.to_str() {
         Some("coatid") => coati_daemon::program::main(arguments),
+        Some("setkey") => coati_cli::setkey::main(arguments),
         _ => coati_cli::main(arguments),
     }
 }

@@ -213,6 +213,12 @@ impl Diagnostic {
         self.span.as_ref().map(|(_, span)| span.clone())
     }
 
+    /// The text it points at, as it may be shown, shortened to `most` characters.
+    #[must_use]
+    pub fn quote(&self, most: usize) -> Option<String> {
+        self.span.as_ref().map(|(source, span)| source.quote(span.clone(), most))
+    }
+
     /// The message with its source line, as a compiler shows it; `styled` adds colours.
     #[must_use]
     pub fn render(&self, styled: bool) -> String {

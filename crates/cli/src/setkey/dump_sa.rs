@@ -31,9 +31,10 @@ pub fn dump_sas(
     xfrm: &mut impl Xfrm,
     protocol: Option<Protocol>,
     scene: &Scene,
+    ports: Ports,
 ) -> Result<Zeroizing<String>, Error> {
     let sas = xfrm.dump_sas(&SaFilter { protocol, addresses: None })?;
-    Ok(sas_text(&sas, scene, Ports::WhereUsed))
+    Ok(sas_text(&sas, scene, ports))
 }
 
 /// The text of a dump of these SAs; `No SAD entries.` if there is none.

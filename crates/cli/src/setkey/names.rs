@@ -37,6 +37,17 @@ const AEADS: &[(&str, AlgorithmName, bool)] = &[
     ("aes-gmac", AlgorithmName::new("rfc4543(gcm(aes))"), false),
 ];
 
+/// The kernel's name of a cipher that setkey can ask for; none for AEADs and for what Linux does not have.
+pub(super) fn kernel_cipher(cipher: ManualCipher) -> Option<AlgorithmName> {
+    CIPHERS.iter().find(|(known, ..)| *known == cipher).map(|(.., name)| *name)
+}
+
+/// The kernel's name of an integrity algorithm that setkey can ask for, and the bits sent; none for what Linux does not
+/// have.
+pub(super) fn kernel_auth(auth: ManualAuth) -> Option<(AlgorithmName, u32)> {
+    AUTHS.iter().find(|(known, ..)| *known == auth).map(|(.., name, bits)| (*name, *bits))
+}
+
 /// What a dump calls a cipher: setkey's name, or the kernel's if setkey has none.
 pub(super) fn cipher(of: &Encryption) -> String {
     let known = CIPHERS.iter().find(|(.., kernel)| *kernel == of.name);

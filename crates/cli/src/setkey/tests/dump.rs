@@ -30,7 +30,7 @@ fn hmac(name: AlgorithmName, key: u8, bits: u32) -> Option<Authentication> {
 }
 
 /// The SA of the specification's example.
-fn tunnel() -> Sa {
+pub(super) fn example() -> Sa {
     let mut sa = Sa::new(address("203.0.113.9"), SaId::esp(address("198.51.100.7"), 0xdead_beef));
     sa.mode = Mode::TUNNEL;
     sa.reqid = 4;
@@ -58,18 +58,21 @@ const TUNNEL: &str = "203.0.113.9 198.51.100.7
 fn kernel_with_the_example() -> FakeKernel {
     let mut fake = FakeKernel::new();
     fake.set_time(NOW - 124);
-    fake.add_sa(&tunnel()).unwrap();
+    fake.add_sa(&example()).unwrap();
     fake.set_time(NOW - 13);
-    fake.carry(tunnel().id, 36, 5040);
+    fake.carry(example().id, 36, 5040);
     fake
 }
 
 #[test]
 fn an_sa_is_printed_as_the_specification_has_it() {
     let mut fake = kernel_with_the_example();
-    assert_eq!(*dump_sas(&mut fake, None, &scene()).unwrap(), TUNNEL);
-    assert_eq!(*dump_sas(&mut fake, Some(Protocol::ESP), &scene()).unwrap(), TUNNEL);
-    assert_eq!(*dump_sas(&mut fake, Some(Protocol::AH), &scene()).unwrap(), "No SAD entries.\n");
+    assert_eq!(*dump_sas(&mut fake, None, &scene(), Ports::WhereUsed).unwrap(), TUNNEL);
+    assert_eq!(*dump_sas(&mut fake, Some(Protocol::ESP), &scene(), Ports::WhereUsed).unwrap(), TUNNEL);
+    assert_eq!(
+        *dump_sas(&mut fake, Some(Protocol::AH), &scene(), Ports::WhereUsed).unwrap(),
+        "No SAD entries.\n"
+    );
 }
 
 #[test]
@@ -98,7 +101,7 @@ fn encapsulated_and_aead_sas_have_ports_and_one_key() {
 
 #[test]
 fn long_keys_are_broken_and_null_and_deflate_are_as_they_were() {
-    let mut long = tunnel();
+    let mut long = example();
     long.encryption = Some(Encryption { name: AlgorithmName::ECB_CIPHER_NULL, key: octets(0) });
     long.authentication = hmac(AlgorithmName::HMAC_SHA512, 64, 256);
     let text = sas_text(&[long], &scene(), Ports::WhereUsed);
@@ -128,7 +131,7 @@ fn algorithms_are_called_by_setkeys_names() {
         ("rfc3686(ctr(aes))", "aes-ctr"),
         ("cbc(serpent)", "cbc(serpent)"),
     ] {
-        let mut sa = tunnel();
+        let mut sa = example();
         sa.encryption = Some(Encryption { name: AlgorithmName::new(name), key: octets(4) });
         let text = sas_text(&[sa], &scene(), Ports::WhereUsed);
         assert!(text.contains(&format!("\tE: {expected}  00112233\n")), "{}", *text);
@@ -141,7 +144,7 @@ fn algorithms_are_called_by_setkeys_names() {
         ("xcbc(aes)", "aes-xcbc-mac"),
         ("cmac(aes)", "cmac(aes)"),
     ] {
-        let mut sa = tunnel();
+        let mut sa = example();
         sa.authentication = hmac(AlgorithmName::new(name), 4, 128);
         let text = sas_text(&[sa], &scene(), Ports::WhereUsed);
         assert!(text.contains(&format!("\tA: {expected}  00112233\n")), "{}", *text);
@@ -152,11 +155,11 @@ fn algorithms_are_called_by_setkeys_names() {
 fn the_newest_sa_comes_first_and_the_last_block_is_numbered_zero() {
     let mut fake = FakeKernel::new();
     for spi in [0x1001, 0x1002, 0x1003] {
-        let mut sa = tunnel();
+        let mut sa = example();
         sa.id.spi = spi;
         fake.add_sa(&sa).unwrap();
     }
-    let text = dump_sas(&mut fake, None, &scene()).unwrap();
+    let text = dump_sas(&mut fake, None, &scene(), Ports::WhereUsed).unwrap();
     let after = |word: &str| -> Vec<String> {
         text.split_whitespace().filter_map(|w| w.strip_prefix(word)).map(str::to_owned).collect()
     };
@@ -166,13 +169,13 @@ fn the_newest_sa_comes_first_and_the_last_block_is_numbered_zero() {
 
 #[test]
 fn an_sa_without_keys_is_larval_and_one_past_its_soft_limit_is_dying() {
-    let mut used_up = tunnel();
+    let mut used_up = example();
     used_up.limits.soft_bytes = 1000;
     used_up.usage.bytes = 1000;
-    let mut old = tunnel();
+    let mut old = example();
     old.usage.add_time = NOW - 2880;
     let larval = Sa::new(address("192.0.2.1"), SaId::esp(address("192.0.2.2"), 0));
-    for (sa, expected) in [(tunnel(), "mature"), (used_up, "dying"), (old, "dying"), (larval, "larval")] {
+    for (sa, expected) in [(example(), "mature"), (used_up, "dying"), (old, "dying"), (larval, "larval")] {
         let text = sas_text(&[sa], &scene(), Ports::WhereUsed);
         assert!(text.contains(&format!(" state={expected} \n")), "{expected}: {}", *text);
     }
@@ -185,6 +188,13 @@ fn policy(source: &str, destination: &str, direction: Direction) -> Policy {
     };
     let selector = Selector::new(prefix(source), prefix(destination));
     Policy { priority: 0x8000_0000, ..Policy::new(selector, direction) }
+}
+
+/// A policy of a mesh.
+pub(super) fn policy_example(source: &str, destination: &str) -> Policy {
+    let mut policy = policy(source, destination, Direction::OUT);
+    policy.templates = vec![Template::esp_transport(address("0.0.0.0"))];
+    policy
 }
 
 /// The policy of the specification's example.

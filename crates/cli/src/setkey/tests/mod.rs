@@ -1,6 +1,8 @@
 //! The texts that scripts parse, and what the commands do to a kernel in memory.
 
+mod commands;
 mod dump;
+mod scrapers;
 
 use coati_config::files::Memory;
 use jiff::tz::TimeZone;
