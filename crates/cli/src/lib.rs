@@ -1,5 +1,6 @@
 //! `coati`: asks the daemon what it is doing, and tells it what to do.
 
+pub mod policy;
 pub mod setkey;
 pub mod text;
 
@@ -50,12 +51,18 @@ enum Command {
     },
     /// Ends the daemon; its SAs are deleted at the peers, its policies stay.
     Stop,
+    /// Compares the policies of setkey's files with the kernel's, and brings the kernel's up to date.
+    #[command(subcommand)]
+    Policy(policy::Command),
 }
 
 /// Runs the command with these arguments, the program's name in front.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = Cli::parse_from(arguments);
+    if let Command::Policy(command) = &cli.command {
+        return policy::main(command);
+    }
     match run(&cli) {
         Ok(text) => match std::io::stdout().lock().write_all(text.as_bytes()) {
             // A reader that has seen enough (`| head`) is no failure.
@@ -86,5 +93,6 @@ fn run(cli: &Cli) -> Result<String, Error> {
         Command::Initiate { local, remote } => client.initiate(local, remote).map(|()| String::new()),
         Command::Delete { local, remote } => client.delete(local, remote).map(|()| String::new()),
         Command::Stop => client.stop().map(|()| String::new()),
+        Command::Policy(_) => Ok(String::new()),
     }
 }

@@ -495,7 +495,8 @@ mod tests {
         let host = &pair.hosts[0];
         let said = |text: &str| {
             let what = What::Note(text.to_owned());
-            let event = Event { local: out.local, remote: out.remote, sa: None, spis: None, flow: None, what };
+            let event =
+                Event { local: out.local, remote: out.remote, sa: None, spis: None, flow: None, what };
             pair.oracle.said(host, &event)
         };
         assert_eq!(said("all is well"), Ok(()));

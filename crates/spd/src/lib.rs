@@ -14,6 +14,6 @@ mod wanted;
 mod testing;
 
 pub use neighbour::passes as neighbour_discovery_passes;
-pub use plan::{Failed, Kind, Plan, Summary, note_indices};
+pub use plan::{Failed, Kind, Plan, Planned, Summary, note_indices};
 pub use play::{Clash, Play};
 pub use wanted::{Wanted, wanted};

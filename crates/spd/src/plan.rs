@@ -70,6 +70,19 @@ pub enum Kind {
     Deleted,
 }
 
+/// One step, to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Planned<'a> {
+    /// What it does.
+    pub kind: Kind,
+    /// The policy; one that changes as it will be.
+    pub policy: &'a Policy,
+    /// As it is before it changes.
+    pub before: Option<&'a Policy>,
+    /// Where it is written.
+    pub place: Option<&'a Place>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Step {
     change: Change,
@@ -178,16 +191,15 @@ impl Plan {
         self.steps.is_empty()
     }
 
-    /// What it does, in order: what kind of change, to which policy, and where that is written. Of a policy that changes,
-    /// what it will be.
-    pub fn changes(&self) -> impl Iterator<Item = (Kind, &Policy, Option<&Place>)> {
+    /// What it does, in order.
+    pub fn changes(&self) -> impl Iterator<Item = Planned<'_>> {
         self.steps.iter().map(|step| {
-            let (kind, policy) = match &step.change {
-                Change::Add(policy) => (Kind::Added, policy),
-                Change::Update(replaced) => (Kind::Changed, &replaced.new),
-                Change::Delete(policy) => (Kind::Deleted, policy),
+            let (kind, policy, before) = match &step.change {
+                Change::Add(policy) => (Kind::Added, policy, None),
+                Change::Update(replaced) => (Kind::Changed, &replaced.new, Some(&replaced.old)),
+                Change::Delete(policy) => (Kind::Deleted, policy, None),
             };
-            (kind, policy, step.place.as_ref())
+            Planned { kind, policy, before, place: step.place.as_ref() }
         })
     }
 

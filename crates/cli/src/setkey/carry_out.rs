@@ -99,13 +99,13 @@ fn describe(stage: &Stage, terminal: &mut Terminal<'_>) -> io::Result<()> {
     for (_, sa) in &stage.adds {
         say(format!("add SA {sa}"))?;
     }
-    for (kind, policy, _) in stage.policies.changes() {
-        let verb = match kind {
+    for planned in stage.policies.changes() {
+        let verb = match planned.kind {
             coati_spd::Kind::Added => "add",
             coati_spd::Kind::Changed => "change",
             coati_spd::Kind::Deleted => "delete",
         };
-        say(format!("{verb} policy {policy}"))?;
+        say(format!("{verb} policy {}", planned.policy))?;
     }
     for protocol in &stage.flushes {
         match *protocol {

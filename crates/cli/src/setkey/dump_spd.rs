@@ -76,19 +76,18 @@ fn write_policy(
 ) -> std::fmt::Result {
     match policy.direction.is_socket() {
         true => to.push_str("(per-socket policy) \n"),
-        false => writeln!(to, "{}", selector_text(&policy.selector, scene))?,
+        false => {
+            let number =
+                if policy.selector.protocol == Protocol::ANY { ANY } else { policy.selector.protocol.0 };
+            writeln!(to, "{}", selector_text(&policy.selector, &scene.protocol(number)))?;
+        }
     }
     let direction = match policy.direction {
         direction if !direction.is_socket() => direction.to_string(),
         Direction(3) => "in(socket)".to_owned(),
         _ => "out(socket)".to_owned(),
     };
-    let action = match (policy.action, policy.templates.is_empty()) {
-        (Action::ALLOW, true) => "none",
-        (Action::ALLOW, false) => "ipsec",
-        _ => "discard",
-    };
-    writeln!(to, "\t{direction}{} {action}", priority_text(policy.priority))?;
+    writeln!(to, "\t{direction}{} {}", priority_text(policy.priority), action_text(policy))?;
     for template in &policy.templates {
         writeln!(to, "\t{}", rule_text(template, ports))?;
     }
@@ -99,9 +98,27 @@ fn write_policy(
     writeln!(to, "\trefcnt=1")
 }
 
-/// `SRC DST PROTO`, with ports, types or keys.
-fn selector_text(selector: &Selector, scene: &Scene) -> String {
-    let protocol = if selector.protocol == Protocol::ANY { ANY } else { selector.protocol.0 };
+/// A policy in the words of `spdadd`, on one line.
+#[must_use]
+pub fn policy_line(policy: &Policy) -> String {
+    let selector = selector_text(&policy.selector, &policy.selector.protocol.to_string());
+    let rules =
+        policy.templates.iter().map(|template| " ".to_owned() + &rule_text(template, Ports::WhereUsed));
+    let (priority, action) = (priority_text(policy.priority), action_text(policy));
+    format!("{selector} {}{priority} {action}{}", policy.direction, rules.collect::<String>())
+}
+
+fn action_text(policy: &Policy) -> &'static str {
+    match (policy.action, policy.templates.is_empty()) {
+        (Action::ALLOW, true) => "none",
+        (Action::ALLOW, false) => "ipsec",
+        _ => "discard",
+    }
+}
+
+/// `SRC DST PROTO`, with ports, types or keys; `name` is the protocol's.
+fn selector_text(selector: &Selector, name: &str) -> String {
+    let protocol = selector.protocol.0;
     let is_icmp = [Protocol::ICMP.0, Protocol::ICMPV6.0, MOBILITY_HEADER].contains(&protocol);
     let has_ports = !is_icmp && protocol != GRE;
     let side = |prefix: Prefix, port: PortMatch| {
@@ -120,7 +137,7 @@ fn selector_text(selector: &Selector, scene: &Scene) -> String {
     };
     let source = side(selector.source, selector.source_port);
     let destination = side(selector.destination, selector.destination_port);
-    let mut text = format!("{source} {destination} {}", scene.protocol(protocol));
+    let mut text = format!("{source} {destination} {name}");
     let (first, second) = (selector.source_port, selector.destination_port);
     if (first.mask, second.mask) != (0, 0) {
         let _ = match protocol {

@@ -31,7 +31,7 @@ use options::{Options, Task};
 use script::{Said, Script, unsupported};
 
 pub use dump_sa::{Ports, dump_sas, sas_text};
-pub use dump_spd::{SocketPolicies, dump_policies, policies_text};
+pub use dump_spd::{SocketPolicies, dump_policies, policies_text, policy_line};
 pub use scene::Scene;
 
 /// The longest piece of a file that an error repeats, in characters.
