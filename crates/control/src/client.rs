@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::event::Event;
 use crate::frame::{Frames, LARGEST_REPLY};
-use crate::protocol::{Call, INTERFACE, Reply};
+use crate::protocol::{Call, Flush, INTERFACE, Pair, Reply};
 use crate::status::Status;
 
 /// How long the daemon may take to answer.
@@ -64,7 +65,39 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
+/// Traffic between two networks, `address[/length]` each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// Our end.
+    pub source: String,
+    /// The peer's end.
+    pub destination: String,
+    /// IP protocol; 0 is any.
+    pub protocol: u8,
+    /// Port of our end, with a protocol that has ports.
+    pub source_port: Option<u16>,
+    /// Port of the peer's end.
+    pub destination_port: Option<u16>,
+}
+
 impl Client {
+    /// Connects to the daemon that listens at the first of `sockets` where one does.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`]: of the first one, or of the last that is there and does not answer.
+    pub fn connect_to_any(sockets: &[PathBuf]) -> Result<Self, Error> {
+        let mut refused: Option<Error> = None;
+        for socket in sockets {
+            match Self::connect(socket) {
+                Ok(client) => return Ok(client),
+                Err(Error::Unreachable(_, error))
+                    if error.kind() == io::ErrorKind::NotFound && refused.is_some() => {}
+                Err(error) => refused = Some(error),
+            }
+        }
+        Err(refused.unwrap_or_else(|| Error::Unreachable(PathBuf::new(), io::ErrorKind::NotFound.into())))
+    }
+
     /// Connects to the daemon that listens at `socket`.
     ///
     /// # Errors
@@ -123,16 +156,70 @@ impl Client {
         self.call("Stop", json!({})).map(drop)
     }
 
+    /// Sets up the pair whose policy asks for ESP for this traffic; gives the pair, and whether the policy had its SAs
+    /// already.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if no policy asks; any other [`Error`].
+    pub fn establish(&mut self, traffic: &Traffic) -> Result<(Pair, bool), Error> {
+        let Traffic { source, destination, protocol, source_port, destination_port } = traffic;
+        let answer = self.call(
+            "Establish",
+            json!({
+                "source": source,
+                "destination": destination,
+                "protocol": protocol,
+                "source_port": source_port,
+                "destination_port": destination_port,
+            }),
+        )?;
+        let existed = answer.get("existed").and_then(Value::as_bool).unwrap_or_default();
+        let end = |name: &str| {
+            let text = answer.get(name).and_then(Value::as_str).unwrap_or_default();
+            text.parse().map_err(|_| Error::Unreadable(format!("{name} is no address")))
+        };
+        Ok((Pair { local: end("local")?, remote: end("remote")? }, existed))
+    }
+
+    /// Deletes every IKE SA, or all SAs of a kind that the kernel has; gives how many IKE SAs there were.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub fn flush(&mut self, what: Flush) -> Result<u64, Error> {
+        let answer = self.call("Flush", json!({ "what": what }))?;
+        Ok(answer.get("ike_sas").and_then(Value::as_u64).unwrap_or_default())
+    }
+
+    /// Begins to watch what happens; when this returns nothing is missed any more.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub fn watch(mut self) -> Result<Watch, Error> {
+        let call = Call { more: true, ..Call::new("Watch", json!({})) };
+        self.send(&call)?;
+        let mut watch = Watch { client: self };
+        watch.next_reply()?;
+        Ok(watch)
+    }
+
     /// Calls a method of [`INTERFACE`] and returns the parameters of its reply.
     ///
     /// # Errors
     /// Any [`Error`].
     pub fn call(&mut self, method: &str, parameters: Value) -> Result<Value, Error> {
-        let unreadable = |error: serde_json::Error| Error::Unreadable(error.to_string());
-        let mut octets = serde_json::to_vec(&Call::new(method, parameters)).map_err(unreadable)?;
+        self.send(&Call::new(method, parameters))?;
+        self.reply()
+    }
+
+    fn send(&mut self, call: &Call) -> Result<(), Error> {
+        let mut octets = serde_json::to_vec(call).map_err(|error| Error::Unreadable(error.to_string()))?;
         octets.push(0);
-        self.stream.write_all(&octets).map_err(Error::Broken)?;
-        let reply: Reply = serde_json::from_slice(&self.receive()?).map_err(unreadable)?;
+        self.stream.write_all(&octets).map_err(Error::Broken)
+    }
+
+    fn reply(&mut self) -> Result<Value, Error> {
+        let reply: Reply =
+            serde_json::from_slice(&self.receive()?).map_err(|error| Error::Unreadable(error.to_string()))?;
         match reply.error {
             None => Ok(reply.parameters),
             Some(error) => Err(refusal(&error, &reply.parameters)),
@@ -152,6 +239,36 @@ impl Client {
                 Err(error) => return Err(Error::Broken(error)),
             }
         }
+    }
+}
+
+/// What happens, as it happens.
+#[derive(Debug)]
+pub struct Watch {
+    client: Client,
+}
+
+impl Watch {
+    /// The next event; waits for it as long as `patience`, or for ever. `None`: it did not come in that time.
+    ///
+    /// # Errors
+    /// The daemon is gone, or this end was too slow: any [`Error`].
+    pub fn next_event(&mut self, patience: Option<Duration>) -> Result<Option<Event>, Error> {
+        self.client.stream.set_read_timeout(patience).map_err(Error::Broken)?;
+        match self.next_reply() {
+            Err(Error::Broken(error))
+                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
+            {
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
+    fn next_reply(&mut self) -> Result<Option<Event>, Error> {
+        let mut answer = self.client.reply()?;
+        let event = answer.get_mut("event").map(Value::take).unwrap_or_default();
+        serde_json::from_value(event).map_err(|error| Error::Unreadable(error.to_string()))
     }
 }
 

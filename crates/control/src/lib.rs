@@ -11,6 +11,7 @@
 //! reply to `Status`, which [`status::Status`] is.
 
 pub mod client;
+pub mod event;
 pub mod frame;
 pub mod protocol;
 pub mod status;

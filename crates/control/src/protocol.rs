@@ -6,6 +6,9 @@ use serde_json::{Map, Value, json};
 /// Where the daemon listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/coati/control.sock";
 
+/// Where racoon listened, and the daemon called by its name does.
+pub const RACOON_SOCKET: &str = "/var/run/racoon/racoon.sock";
+
 /// The interface's name.
 pub const INTERFACE: &str = "org.coati.control";
 
@@ -42,6 +45,9 @@ pub struct Call {
     /// The caller wants no reply.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub oneway: bool,
+    /// The caller takes more than one reply.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub more: bool,
 }
 
 fn null_is_empty<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Map<String, Value>, D::Error> {
@@ -53,7 +59,7 @@ impl Call {
     #[must_use]
     pub fn new(method: &str, parameters: Value) -> Self {
         let parameters = if let Value::Object(map) = parameters { map } else { Map::new() };
-        Self { method: format!("{INTERFACE}.{method}"), parameters, oneway: false }
+        Self { method: format!("{INTERFACE}.{method}"), parameters, oneway: false, more: false }
     }
 }
 
@@ -66,13 +72,22 @@ pub struct Reply {
     /// What the method gives, or what the error has to say.
     #[serde(default)]
     pub parameters: Value,
+    /// More replies to the same call follow.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub continues: bool,
 }
 
 impl Reply {
     /// What a method gives.
     #[must_use]
     pub const fn of(parameters: Value) -> Self {
-        Self { error: None, parameters }
+        Self { error: None, parameters, continues: false }
+    }
+
+    /// One of several things a method gives.
+    #[must_use]
+    pub const fn one_of(parameters: Value) -> Self {
+        Self { error: None, parameters, continues: true }
     }
 
     /// The method is done and gives nothing.
@@ -84,11 +99,13 @@ impl Reply {
     /// The daemon could not do it.
     #[must_use]
     pub fn refused(reason: &str) -> Self {
-        Self { error: Some(format!("{INTERFACE}.Refused")), parameters: json!({ "reason": reason }) }
+        let error = Some(format!("{INTERFACE}.Refused"));
+        Self { error, parameters: json!({ "reason": reason }), continues: false }
     }
 
     fn service(error: &str, parameters: Value) -> Self {
-        Self { error: Some(format!("{SERVICE_INTERFACE}.{error}")), parameters }
+        let error = Some(format!("{SERVICE_INTERFACE}.{error}"));
+        Self { error, parameters, continues: false }
     }
 
     /// The caller may not call.
@@ -111,6 +128,41 @@ pub enum Request {
     Delete(Pair),
     /// `Stop`
     Stop,
+    /// `Establish`
+    Establish(Traffic),
+    /// `Flush`
+    Flush(Flush),
+    /// `Watch`
+    Watch,
+}
+
+/// Traffic between two networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// Port of our end, with a protocol that has ports.
+    pub source_port: Option<u16>,
+    /// Port of the peer's end.
+    pub destination_port: Option<u16>,
+    /// Address and prefix length of our end.
+    pub source: (std::net::IpAddr, u8),
+    /// Address and prefix length of the peer's end.
+    pub destination: (std::net::IpAddr, u8),
+    /// IP protocol; 0 is any.
+    pub protocol: u8,
+}
+
+/// What is flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Flush {
+    /// IKE SAs with their children.
+    Isakmp,
+    /// The kernel's ESP SAs.
+    Esp,
+    /// The kernel's AH SAs.
+    Ah,
+    /// Both.
+    Ipsec,
 }
 
 /// The two addresses of a pair.
@@ -137,6 +189,10 @@ pub fn understand(call: &Call) -> Result<Request, Reply> {
         (INTERFACE, "Stop") => bare(call, Request::Stop),
         (INTERFACE, "Initiate") => pair(call).map(Request::Initiate),
         (INTERFACE, "Delete") => pair(call).map(Request::Delete),
+        (INTERFACE, "Establish") => traffic(call).map(Request::Establish),
+        (INTERFACE, "Flush") => flush(call).map(Request::Flush),
+        (INTERFACE, "Watch") if !call.more => Err(Reply::service("ExpectedMore", json!({}))),
+        (INTERFACE, "Watch") => bare(call, Request::Watch),
         (INTERFACE | SERVICE_INTERFACE, _) => {
             Err(Reply::service("MethodNotFound", json!({ "method": call.method })))
         }
@@ -185,6 +241,54 @@ fn pair(call: &Call) -> Result<Pair, Reply> {
     }
     let pair = Pair { local: address("local")?, remote: address("remote")? };
     if pair.local.is_ipv4() == pair.remote.is_ipv4() { Ok(pair) } else { Err(invalid("remote")) }
+}
+
+/// An address, perhaps with a prefix length behind a slash.
+fn network(text: &str) -> Option<(std::net::IpAddr, u8)> {
+    let (address, length) = text.split_once('/').map_or((text, None), |(a, length)| (a, Some(length)));
+    let address: std::net::IpAddr = address.parse().ok()?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let length = length.map_or(Some(longest), |length| length.parse().ok())?;
+    (length <= longest).then_some((address, length))
+}
+
+fn known_only(call: &Call, known: &[&str]) -> Result<(), Reply> {
+    call.parameters
+        .keys()
+        .find(|name| !known.contains(&name.as_str()))
+        .map_or(Ok(()), |name| Err(invalid(name)))
+}
+
+fn traffic(call: &Call) -> Result<Traffic, Reply> {
+    known_only(call, &["source", "destination", "protocol", "source_port", "destination_port"])?;
+    let end = |name: &str| {
+        let text = call.parameters.get(name).and_then(Value::as_str);
+        text.and_then(network).ok_or_else(|| invalid(name))
+    };
+    let protocol = call.parameters.get("protocol").and_then(Value::as_u64);
+    let protocol =
+        protocol.and_then(|number| u8::try_from(number).ok()).ok_or_else(|| invalid("protocol"))?;
+    let port = |name: &str| match call.parameters.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(port) => {
+            port.as_u64().and_then(|port| u16::try_from(port).ok()).map(Some).ok_or_else(|| invalid(name))
+        }
+    };
+    let traffic = Traffic {
+        source: end("source")?,
+        destination: end("destination")?,
+        protocol,
+        source_port: port("source_port")?,
+        destination_port: port("destination_port")?,
+    };
+    let is_one_family = traffic.source.0.is_ipv4() == traffic.destination.0.is_ipv4();
+    if is_one_family { Ok(traffic) } else { Err(invalid("destination")) }
+}
+
+fn flush(call: &Call) -> Result<Flush, Reply> {
+    known_only(call, &["what"])?;
+    let what = call.parameters.get("what").cloned().unwrap_or_default();
+    serde_json::from_value(what).map_err(|_| invalid("what"))
 }
 
 #[cfg(test)]
@@ -262,11 +366,53 @@ mod tests {
     fn every_method_of_the_description_is_understood() {
         let methods = DESCRIPTION.lines().filter_map(|line| line.strip_prefix("method "));
         let names: Vec<&str> = methods.filter_map(|line| line.split('(').next()).collect();
-        assert_eq!(names, ["Status", "Reload", "Initiate", "Delete", "Stop"]);
+        let all = ["Status", "Reload", "Initiate", "Delete", "Stop", "Establish", "Flush", "Watch"];
+        assert_eq!(names, all);
         for name in names {
-            let call = Call::new(name, json!({ "local": "::1", "remote": "::2" }));
-            let without = Call::new(name, json!({}));
-            assert!(understand(&call).is_ok() || understand(&without).is_ok(), "{name}");
+            let parameters = match name {
+                "Initiate" | "Delete" => json!({ "local": "::1", "remote": "::2" }),
+                "Establish" => json!({ "source": "::1", "destination": "::2/64", "protocol": 0 }),
+                "Flush" => json!({ "what": "isakmp" }),
+                _ => json!({}),
+            };
+            let call = Call { more: name == "Watch", ..Call::new(name, parameters) };
+            assert!(understand(&call).is_ok(), "{name}");
         }
+    }
+
+    #[test]
+    fn traffic_is_two_networks_of_one_family_and_a_protocol() {
+        let call = |source: &str, destination: &str, protocol: u32| {
+            let parameters = json!({
+                "source": source,
+                "destination": destination,
+                "protocol": protocol,
+                "destination_port": 443,
+            });
+            understand(&Call::new("Establish", parameters))
+        };
+        let source = ("10.0.0.0".parse().unwrap(), 24);
+        let destination = ("192.0.2.2".parse().unwrap(), 32);
+        let traffic =
+            Traffic { source, destination, protocol: 6, source_port: None, destination_port: Some(443) };
+        assert_eq!(call("10.0.0.0/24", "192.0.2.2", 6), Ok(Request::Establish(traffic)));
+        for (source, destination, protocol, wrong) in [
+            ("10.0.0.0/33", "192.0.2.2", 0, "source"),
+            ("10.0.0.0/24/255", "192.0.2.2", 0, "source"),
+            ("10.0.0.1", "2001:db8::1", 0, "destination"),
+            ("10.0.0.1", "10.0.0.2", 256, "protocol"),
+        ] {
+            assert_eq!(call(source, destination, protocol), Err(invalid(wrong)));
+        }
+    }
+
+    #[test]
+    fn what_is_flushed_is_named_and_a_watch_wants_more() {
+        let flush = |what: &str| understand(&Call::new("Flush", json!({ "what": what })));
+        assert_eq!(flush("ipsec"), Ok(Request::Flush(Flush::Ipsec)));
+        assert_eq!(flush("everything"), Err(invalid("what")));
+        let (error, _) = error_of(r#"{"method":"org.coati.control.Watch"}"#);
+        assert_eq!(error, "org.varlink.service.ExpectedMore");
+        assert_eq!(understood(r#"{"method":"org.coati.control.Watch","more":true}"#), Ok(Request::Watch));
     }
 }
