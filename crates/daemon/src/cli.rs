@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory as _, Parser, ValueEnum};
 use coati_control::protocol::DEFAULT_SOCKET;
 
 use crate::reload::FileNames;
@@ -22,8 +22,10 @@ pub struct Cli {
     #[arg(long = "policy", value_name = "FILE")]
     pub policies: Vec<PathBuf>,
     /// Where `coati` reaches the daemon.
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
-    pub control_socket: PathBuf,
+    ///
+    /// Without it: where `adminsock` says, else /run/coati/control.sock.
+    #[arg(long, value_name = "PATH")]
+    pub control_socket: Option<PathBuf>,
     /// What must survive a restart is kept here.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/coati")]
     pub state_dir: PathBuf,
@@ -47,6 +49,12 @@ pub struct Cli {
     pub check: bool,
 }
 
+/// The command line, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// When pairs are set up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Initiate {
@@ -57,22 +65,51 @@ pub enum Initiate {
     OnDemand,
 }
 
-impl Cli {
+/// How the daemon is started, whatever name it was called by.
+#[derive(Clone, Debug)]
+pub struct Settings {
     /// The files of the configuration.
-    #[must_use]
-    pub fn file_names(&self) -> FileNames {
-        FileNames {
-            racoon: self.config.clone(),
-            policies: self.policies.clone(),
-            ignore_tunnel: self.ignore_tunnel,
+    pub names: FileNames,
+    /// The control socket that the command line names: it comes before the configuration's.
+    pub control_socket: Option<PathBuf>,
+    /// Where the control socket is if nobody says.
+    pub usual_socket: PathBuf,
+    /// What must survive a restart is kept here.
+    pub state_dir: PathBuf,
+    /// UDP port of IKE.
+    pub port: Option<u16>,
+    /// UDP port of encapsulated IKE and ESP.
+    pub natt_port: Option<u16>,
+    /// Whether pairs are set up before their traffic asks.
+    pub initiate_at_start: bool,
+    /// The pid file if the configuration names none.
+    pub usual_pid_file: Option<PathBuf>,
+    /// The file of the log, if there is one.
+    pub log_file: Option<PathBuf>,
+}
+
+impl From<&Cli> for Settings {
+    fn from(cli: &Cli) -> Self {
+        Self {
+            names: FileNames {
+                racoon: cli.config.clone(),
+                policies: cli.policies.clone(),
+                ignore_tunnel: cli.ignore_tunnel,
+            },
+            control_socket: cli.control_socket.clone(),
+            usual_socket: DEFAULT_SOCKET.into(),
+            state_dir: cli.state_dir.clone(),
+            port: cli.port,
+            natt_port: cli.natt_port,
+            initiate_at_start: cli.initiate == Initiate::AtStart,
+            usual_pid_file: None,
+            log_file: None,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

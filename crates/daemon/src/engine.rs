@@ -13,10 +13,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use coati_config::files::Files;
-use coati_control::protocol::{Reply, Request};
+use coati_control::protocol::{Flush, Reply, Request, Traffic};
 use ike_proto::endpoint::{Command, Context, Endpoint, SadEvent};
 use ike_proto::output::{Event, Level, Output, What};
 use ike_proto::policy::sad::SaKey;
+use ike_proto::policy::selector::{Net, Selector, Side};
 use ike_proto::policy::spd::PolicySet;
 use ike_proto::time::{Duration, Instant};
 use serde_json::json;
@@ -24,9 +25,11 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use xfrm_sys::{Direction, Event as KernelEvent, Events, Xfrm};
 
+use crate::announce::Announcer;
 use crate::clock::{self, Alarm, Moment};
 use crate::control::Ask;
 use crate::estate::Estate;
+use crate::hooks::{self, Hooks};
 use crate::jobs::{Answer, Pool};
 use crate::kernel::{Kernel, key_of, probe};
 use crate::refusal::Refusal;
@@ -103,6 +106,10 @@ pub struct Parts<X, M: std::os::fd::AsRawFd> {
     pub estate: Estate,
     /// What a daemon before this one left in the kernel.
     pub left: BTreeSet<SaKey>,
+    /// racoon's scripts.
+    pub hooks: Hooks,
+    /// What happens is told to them who watch.
+    pub announcer: Announcer,
 }
 
 /// The engine and its surroundings.
@@ -142,6 +149,7 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
             ending: None,
             send_warned: None,
         };
+        driver.say_hooks();
         driver.refresh_policies();
         driver.take_over();
         driver
@@ -154,6 +162,8 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
     pub async fn run(mut self) -> io::Result<Ending> {
         loop {
             if let Some(ending) = self.turn().await? {
+                self.parts.hooks.finish().await;
+                self.parts.announcer.tell_end();
                 // Whoever asked for the end still gets the answer.
                 for _ in 0..8 {
                     tokio::task::yield_now().await;
@@ -226,6 +236,9 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
                         self.watch.may_write();
                     }
                     log(&event);
+                    self.parts.announcer.tell(&event);
+                    let configuration = &self.parts.configuration;
+                    self.parts.hooks.observe(&event, || configuration.scripts(event.remote));
                 }
                 Output::Transmit(transmit) => {
                     let (flow, length) = (transmit.flow, transmit.datagram.len());
@@ -401,8 +414,12 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
             Ok(listens) if listens.iter().all(same) && listens.len() == self.parts.listens.len() => {}
             _ => warnings.push("addresses to listen on change when coatid is started anew".to_owned()),
         }
+        for what in configuration.wants_a_start(&self.parts.configuration) {
+            warnings.push(format!("{what} changes when the daemon is started anew"));
+        }
         self.parts.wanted = wanted;
         self.parts.configuration = configuration;
+        self.say_hooks();
         self.refresh_policies();
         tracing::info!("the configuration is read");
         Ok(warnings)
@@ -419,6 +436,10 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
                 self.command(Command::Initiate { local: pair.local, remote: pair.remote })
             }
             Request::Delete(pair) => self.command(Command::Delete { local: pair.local, remote: pair.remote }),
+            Request::Establish(traffic) => self.establish(&traffic),
+            Request::Flush(what) => self.flush_sas(what),
+            // The connection does that by itself.
+            Request::Watch => Reply::refused("events come from the connection"),
             Request::Stop => {
                 self.stop();
                 Reply::done()
@@ -432,6 +453,71 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
         match self.with(|endpoint, cx| endpoint.handle_command(cx, command)) {
             Ok(()) => Reply::done(),
             Err(misuse) => Reply::refused(&misuse.to_string()),
+        }
+    }
+
+    fn say_hooks(&self) {
+        let remotes = &self.parts.configuration.racoon().remotes;
+        for complaint in hooks::complaints(remotes.iter().flat_map(|remote| &remote.scripts)) {
+            tracing::warn!("{complaint}");
+        }
+    }
+
+    /// Sets up the pair of the policy that is for this traffic: one of just this selector, else the best that has it all.
+    fn establish(&mut self, traffic: &Traffic) -> Reply {
+        let side = |(address, prefix), port| Side { net: Net::new(address, prefix), port };
+        let local = side(traffic.source, traffic.source_port);
+        let remote = side(traffic.destination, traffic.destination_port);
+        let wanted = Selector { local, remote, protocol: traffic.protocol };
+        let policies = Arc::clone(&self.policies);
+        let policy = policies
+            .iter()
+            .find(|policy| policy.selector == wanted)
+            .or_else(|| policies.iter().find(|policy| policy.selector.covers(&wanted)));
+        let hosts = || {
+            (local.net.is_host() && remote.net.is_host()).then_some((local.net.address, remote.net.address))
+        };
+        let Some((policy, (local, remote))) =
+            policy.and_then(|policy| Some((policy, policy.endpoints().or_else(hosts)?)))
+        else {
+            return Reply::refused(&format!("no outbound policy found for {wanted}"));
+        };
+        let pair = self.parts.endpoint.pair_status(local, remote);
+        let sas = pair.iter().flat_map(|pair| &pair.ike_sas).filter(|sa| sa.state == "established");
+        let existed = sas.flat_map(|sa| &sa.children).any(|child| child.policy == policy.index);
+        match self.with(|endpoint, cx| endpoint.handle_command(cx, Command::Initiate { local, remote })) {
+            Ok(()) => Reply::of(json!({ "local": local, "remote": remote, "existed": existed })),
+            Err(misuse) => Reply::refused(&misuse.to_string()),
+        }
+    }
+
+    /// Deletes all IKE SAs, or all that the kernel has; the engine sees what is missing then, and makes it anew.
+    fn flush_sas(&mut self, what: Flush) -> Reply {
+        let protocol = match what {
+            Flush::Esp => xfrm_sys::Protocol::ESP,
+            Flush::Ah => xfrm_sys::Protocol::AH,
+            Flush::Ipsec => xfrm_sys::Protocol::IPSEC_ANY,
+            Flush::Isakmp => {
+                let pairs: Vec<_> = self.parts.endpoint.pairs();
+                let pairs = pairs.into_iter().filter(|pair| !pair.ike_sas.is_empty());
+                let mut ike_sas = 0;
+                for pair in pairs {
+                    ike_sas += pair.ike_sas.len();
+                    let command = Command::Delete { local: pair.local, remote: pair.remote };
+                    if let Err(misuse) = self.with(|endpoint, cx| endpoint.handle_command(cx, command)) {
+                        return Reply::refused(&misuse.to_string());
+                    }
+                }
+                return Reply::of(json!({ "ike_sas": ike_sas }));
+            }
+        };
+        match self.parts.kernel.xfrm.flush_sas(protocol) {
+            Ok(()) => {
+                tracing::info!("the kernel's SAs are flushed, as was asked for");
+                self.watch.sas_change();
+                Reply::of(json!({ "ike_sas": 0 }))
+            }
+            Err(error) => Reply::refused(&error.to_string()),
         }
     }
 
@@ -496,6 +582,15 @@ pub fn probe_families(
 
 fn log(event: &Event) {
     let peer = event.remote;
+    match (&event.what, event.spis) {
+        (What::Initiating { cause }, _) if cause == "traffic" => {
+            tracing::info!(%peer, "IPsec-SA request for {peer} queued due to no phase1 found.");
+        }
+        (What::IkeSaDown { .. }, Some((i, r))) if event.what.is_dead_peer() => {
+            tracing::info!(%peer, "DPD: remote (ISAKMP-SA spi={i}:{r}) seems to be dead.");
+        }
+        _ => {}
+    }
     match event.what.level() {
         Level::Debug => tracing::debug!(%peer, "{event}"),
         Level::Info => tracing::info!(%peer, "{event}"),

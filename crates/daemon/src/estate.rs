@@ -44,6 +44,11 @@ impl Estate {
         Ok((estate, left))
     }
 
+    /// The directory has another name from here on: the process has another root.
+    pub fn moved_to(&mut self, directory: &Path) {
+        self.directory = directory.to_owned();
+    }
+
     /// Writes down which SAs there are, if that has changed.
     ///
     /// # Errors

@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Settings};
 use crate::engine::{Ending, Order};
+use crate::privileges::Role;
 use crate::refusal::Refusal;
-use crate::reload;
+use crate::reload::{self, Configuration};
 use crate::start::start;
 use clap::Parser as _;
 use coati_config::diag::Diagnostics;
@@ -33,31 +34,54 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn say(message: &str) {
+pub(crate) fn say(message: &str) {
     // Nobody is left to be told that stderr is gone.
     let _ = writeln!(std::io::stderr(), "{message}");
 }
 
-fn render(diagnostics: &Diagnostics) -> String {
+pub(crate) fn render(diagnostics: &Diagnostics) -> String {
     diagnostics.render(std::io::stderr().is_terminal())
 }
 
 fn run(cli: &Cli) -> Result<(), Refusal> {
-    let (configuration, said) = reload::load(&cli.file_names(), &Disk)?;
+    mask_files();
+    let settings = Settings::from(cli);
+    let (configuration, said) = reload::load(&settings.names, &Disk)?;
     if cli.check {
         configuration.listens(cli.port, cli.natt_port)?;
+        configuration.privsep().map(Role::of).transpose()?;
         say(&format!("{}coatid: the configuration is good ({} warnings)", render(&said), said.warnings()));
         return Ok(());
     }
     init_log(cli, configuration.log_level());
     said.iter().for_each(|warning| tracing::warn!("{warning}"));
+    drive(&settings, configuration, || tracing::info!("coatid {} is up", env!("CARGO_PKG_VERSION")))
+}
+
+/// What the daemon makes is for its own user, unless it says otherwise.
+pub(crate) fn mask_files() {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+}
+
+/// Starts the daemon, calls `up`, and runs it until it ends.
+pub(crate) fn drive(
+    settings: &Settings,
+    configuration: Configuration,
+    up: impl FnOnce(),
+) -> Result<(), Refusal> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Refusal::new(format!("cannot start: {error}")))?;
     let ending = runtime.block_on(async {
         let orders = take_signals()?;
-        let driver = start(cli, configuration, orders)?;
-        tracing::info!("coatid {} is up", env!("CARGO_PKG_VERSION"));
-        driver.run().await.map_err(|error| Refusal::new(format!("ending for want of events: {error}")))
+        let (driver, pid_file) = start(settings, configuration, orders)?;
+        up();
+        // A service manager that waits is told; without one this does nothing.
+        if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+            tracing::warn!("cannot tell the service manager: {error}");
+        }
+        let ending = driver.run().await;
+        drop(pid_file);
+        ending.map_err(|error| Refusal::new(format!("ending for want of events: {error}")))
     })?;
     match ending {
         Ending::Stopped => tracing::info!("ended; no SA of this daemon is left"),

@@ -1,26 +1,31 @@
 //! The order of start: whatever can fail has failed before a policy changes.
 //!
 //! 1. every file is read and checked; 2. the process may use XFRM; 3. the kernel can carry each configured suite;
-//! 4. seed, boot epoch, sockets, control socket, events; 5. policies; 6. only now is anything read.
+//! 4. seed, boot epoch, pid file, sockets, control socket, events; 5. privileges are dropped; 6. policies;
+//! 7. only now is anything read.
 
 use std::sync::Arc;
 
-use coati_config::files::Disk;
-use coati_control::protocol::DEFAULT_SOCKET;
+use coati_config::files::{Disk, Files};
+use coati_config::racoon::model::AdminSocket;
 use ike_proto::config::EndpointConfig;
 use ike_proto::crypto::provider::Provider;
 use ike_proto::endpoint::Endpoint;
 use tokio::sync::mpsc;
 use xfrm_sys::{Client, Group, Monitor, Xfrm as _};
 
-use crate::cli::{Cli, Initiate};
+use crate::announce::Announcer;
+use crate::cli::Settings;
 use crate::clock::Alarm;
-use crate::control::{self, ControlSocket};
+use crate::control::{self, ControlSocket, Ownership};
 use crate::engine::{Driver, Order, Parts, probe_families};
 use crate::entropy;
 use crate::estate::Estate;
+use crate::hooks::Hooks;
 use crate::jobs::Pool;
 use crate::kernel::{self, Kernel};
+use crate::pidfile::PidFile;
+use crate::privileges::{self, Role, RootsFiles};
 use crate::refusal::Refusal;
 use crate::reload::Configuration;
 use crate::sockets::Sockets;
@@ -31,15 +36,17 @@ use coati_spd::Plan;
 pub(crate) const GROUPS: [Group; 5] =
     [Group::Acquire, Group::Expire, Group::Sa, Group::Policy, Group::Mapping];
 
-/// Starts the daemon on this thread, with files that were read and checked. Needs a tokio runtime.
+/// Starts the daemon on this thread, the only one so far, with files that were read and checked. Gives its pid file too.
+/// Needs a tokio runtime.
 ///
 /// # Errors
 /// Why it cannot start; then the kernel is as it was.
 pub fn start(
-    cli: &Cli,
+    settings: &Settings,
     configuration: Configuration,
     orders: mpsc::Receiver<Order>,
-) -> Result<Driver<Client, Monitor>, Refusal> {
+) -> Result<(Driver<Client, Monitor>, Option<PidFile>), Refusal> {
+    let role = configuration.privsep().map(Role::of).transpose()?.flatten();
     let mut client = Client::open().map_err(|error| kernel::access_refusal(&error))?;
     kernel::check_access(&mut client)?;
     let present = client.dump_policies().map_err(|error| Refusal::new(error.to_string()))?;
@@ -49,19 +56,32 @@ pub fn start(
 
     let seed =
         entropy::seed().map_err(|error| Refusal::new(format!("the kernel gives no randomness: {error}")))?;
+    let mut pid_file = lock_pid_file(settings, &configuration)?;
+    let state_dir = role.as_ref().map_or(settings.state_dir.clone(), |role| role.outer(&settings.state_dir));
     let unkept = |error: std::io::Error| {
-        Refusal::new(format!("cannot keep state in {}: {error}", cli.state_dir.display()))
+        Refusal::new(format!("cannot keep state in {}: {error}", state_dir.display()))
     };
-    let epoch = entropy::next_boot_epoch(&cli.state_dir).map_err(unkept)?;
-    let crash_secret = entropy::crash_secret(&cli.state_dir).map_err(unkept)?;
-    let (estate, left) = Estate::open(&cli.state_dir).map_err(unkept)?;
-    let listens = configuration.listens(cli.port, cli.natt_port)?;
+    let epoch = entropy::next_boot_epoch(&state_dir).map_err(unkept)?;
+    let crash_secret = entropy::crash_secret(&state_dir).map_err(unkept)?;
+    let (mut estate, left) = Estate::open(&state_dir).map_err(unkept)?;
+    let listens = configuration.listens(settings.port, settings.natt_port)?;
     let (sockets, warnings) = Sockets::open(&listens)?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let control_socket = bind_control(cli, &configuration)?;
+    let control_socket = bind_control(settings, &configuration)?;
     let monitor = Monitor::open(&GROUPS).map_err(|error| kernel::access_refusal(&error))?;
     let monitor =
         watch(monitor).map_err(|error| Refusal::new(format!("cannot watch the kernel's events: {error}")))?;
+
+    let mut files: Box<dyn Files> = Box::new(Disk);
+    let mut owners = vec![nix::unistd::geteuid().as_raw()];
+    if let Some(role) = &role {
+        give_up_privileges(role, settings)?;
+        estate.moved_to(&settings.state_dir);
+        if let Some(user) = role.user() {
+            owners.push(user);
+            files = Box::new(RootsFiles);
+        }
+    }
 
     let alarm = Alarm::new().map_err(|error| Refusal::new(format!("no alarm clock: {error}")))?;
     let provider: Arc<dyn Provider> = Arc::new(ike_crypto::DefaultProvider);
@@ -69,9 +89,9 @@ pub fn start(
     let threads = std::thread::available_parallelism().map_or(1, Into::into);
     let pool = Pool::start(threads, &provider, &answered)
         .map_err(|error| Refusal::new(format!("cannot start a thread: {error}")))?;
-    let initiate_at_start = cli.initiate == Initiate::AtStart;
-    let settings = EndpointConfig { initiate_at_start, ..configuration.endpoint(&listens, epoch) };
-    let mut endpoint = Endpoint::new(settings, Arc::default(), provider, &seed);
+    let initiate_at_start = settings.initiate_at_start;
+    let endpoint_config = EndpointConfig { initiate_at_start, ..configuration.endpoint(&listens, epoch) };
+    let mut endpoint = Endpoint::new(endpoint_config, Arc::default(), provider, &seed);
     endpoint.set_qcd_secret(crash_secret);
 
     if let Some(set) = &configuration.policies {
@@ -81,10 +101,14 @@ pub fn start(
     }
 
     let (asks, control) = control::channel();
+    let announcer = Announcer::default();
     if let Some(socket) = control_socket {
-        tokio::spawn(socket.serve(nix::unistd::geteuid().as_raw(), asks));
+        tokio::spawn(socket.serve(owners, asks, announcer.clone()));
     }
-    Ok(Driver::new(Parts {
+    if let Some(file) = &mut pid_file {
+        file.write().map_err(|error| Refusal::new(format!("cannot write the pid file: {error}")))?;
+    }
+    let driver = Driver::new(Parts {
         endpoint,
         kernel: Kernel::new(client),
         monitor,
@@ -93,8 +117,8 @@ pub fn start(
         answers,
         control,
         orders,
-        names: cli.file_names(),
-        files: Box::new(Disk),
+        names: settings.names.clone(),
+        files,
         configuration,
         wanted,
         listens,
@@ -102,13 +126,59 @@ pub fn start(
         initiate_at_start,
         estate,
         left,
-    }))
+        hooks: Hooks::default(),
+        announcer,
+    });
+    Ok((driver, pid_file))
 }
 
-/// The control socket, unless the files forbid one and the command line names none.
-fn bind_control(cli: &Cli, configuration: &Configuration) -> Result<Option<ControlSocket>, Refusal> {
-    if configuration.forbids_control() && cli.control_socket.as_os_str() == DEFAULT_SOCKET {
-        return Ok(None);
+fn lock_pid_file(settings: &Settings, configuration: &Configuration) -> Result<Option<PidFile>, Refusal> {
+    let path = configuration.pid_file().or(settings.usual_pid_file.as_deref());
+    path.map(PidFile::lock).transpose()
+}
+
+/// What the daemon writes afterwards is given to whom it becomes; then it becomes that.
+fn give_up_privileges(role: &Role, settings: &Settings) -> Result<(), Refusal> {
+    let state_dir = role.outer(&settings.state_dir);
+    let give = || -> std::io::Result<()> {
+        role.give(&state_dir)?;
+        for entry in std::fs::read_dir(&state_dir)? {
+            role.give(&entry?.path())?;
+        }
+        if let Some(path) = settings.log_file.as_ref().map(|path| role.outer(path)) {
+            drop(std::fs::OpenOptions::new().append(true).create(true).open(&path)?);
+            role.give(&path)?;
+        }
+        Ok(())
+    };
+    give().map_err(|error| Refusal::new(format!("cannot give files to the user of privsep: {error}")))?;
+    role.take()
+}
+
+/// The control socket: where the command line says, else where the files say, unless they forbid one.
+fn bind_control(
+    settings: &Settings,
+    configuration: &Configuration,
+) -> Result<Option<ControlSocket>, Refusal> {
+    if let Some(path) = &settings.control_socket {
+        return ControlSocket::bind(path, None).map(Some);
     }
-    ControlSocket::bind(&cli.control_socket).map(Some)
+    match configuration.admin_socket() {
+        AdminSocket::Disabled => Ok(None),
+        AdminSocket::Default => ControlSocket::bind(&settings.usual_socket, None).map(Some),
+        AdminSocket::At { path, owner, group, mode } => {
+            let unknown = |kind: &str, name: &str| {
+                Refusal::new(format!("`adminsock`: there is no {kind} `{name}` to own {}", path.display()))
+            };
+            let user = owner.as_deref().map(|name| {
+                privileges::user_id(name).map(nix::unistd::Uid::as_raw).ok_or_else(|| unknown("user", name))
+            });
+            let group = group.as_deref().map(|name| {
+                privileges::group_id(name).map(nix::unistd::Gid::as_raw).ok_or_else(|| unknown("group", name))
+            });
+            let mode = mode.unwrap_or(control::OWN_MODE);
+            let ownership = Ownership { user: user.transpose()?, group: group.transpose()?, mode };
+            ControlSocket::bind(path, Some(ownership)).map(Some)
+        }
+    }
 }

@@ -169,6 +169,8 @@ fn host(mut fake: FakeKernel, (own, peer): (&str, &str), listens: Vec<Listen>, s
         initiate_at_start: start.at_start,
         left,
         estate,
+        hooks: Hooks::default(),
+        announcer: Announcer::default(),
     });
     Host { fake, driver, asks, orders, files }
 }
@@ -489,4 +491,5 @@ async fn datagrams_that_mean_nothing_end_nothing() {
     until(&mut a, &mut b, both_have_a_pair).await;
 }
 
+mod racoonctl;
 mod reconcile;

@@ -30,6 +30,8 @@ use traffic::Traffic;
 
 /// What the files may ask for and get, beyond what every configuration needs.
 const GRANTED: &[Feature] = &[
+    Feature::Scripts,
+    Feature::Privsep,
     Feature::ListenAddresses,
     Feature::StrictAddress,
     Feature::AdminSocket,
@@ -53,9 +55,7 @@ const GRANTED: &[Feature] = &[
 /// Of these, what is accepted without effect, and what is done instead.
 const WITHOUT_EFFECT: &[(Feature, &str)] = &[
     (Feature::KernelBuffer, "events of the kernel have a buffer of 8 MiB"),
-    (Feature::PidFile, "coatid runs in the foreground and writes no pid file"),
     (Feature::NonceSize, "nonces have 32 octets"),
-    (Feature::AdminSocket, "`--control-socket` names Coati's own socket"),
 ];
 
 /// Where the configuration is.
@@ -147,23 +147,63 @@ fn say_unplayed(files: &[PolicyFile], said: &mut Diagnostics) {
 }
 
 fn say_without_effect(racoon: &RacoonConfig, said: &mut Diagnostics) {
-    let is_disabled = racoon.listen.admin_socket == racoon::model::AdminSocket::Disabled;
     for wish in &racoon.uses {
         let found = WITHOUT_EFFECT.iter().find(|(feature, _)| *feature == wish.feature);
         let Some((feature, instead)) = found else { continue };
-        if *feature == Feature::AdminSocket && is_disabled {
-            continue;
-        }
         let message = format!("{feature} has no effect");
         said.push(Diagnostic::about_place(Severity::Warning, wish.place.clone(), message).help(*instead));
     }
 }
 
 impl Configuration {
-    /// Whether the files forbid a control socket (`adminsock disabled`).
+    /// Where the files want the control socket (`adminsock`).
     #[must_use]
-    pub fn forbids_control(&self) -> bool {
-        self.racoon.listen.admin_socket == racoon::model::AdminSocket::Disabled
+    pub const fn admin_socket(&self) -> &racoon::model::AdminSocket {
+        &self.racoon.listen.admin_socket
+    }
+
+    /// `path pidfile`.
+    #[must_use]
+    pub fn pid_file(&self) -> Option<&std::path::Path> {
+        self.racoon.pid_file.as_deref()
+    }
+
+    /// `privsep { }`.
+    #[must_use]
+    pub const fn privsep(&self) -> Option<&racoon::model::Privsep> {
+        self.racoon.privsep.as_ref()
+    }
+
+    /// What racoon.conf says, as it was understood.
+    #[must_use]
+    pub const fn racoon(&self) -> &RacoonConfig {
+        &self.racoon
+    }
+
+    /// The hooks of a peer.
+    #[must_use]
+    pub fn scripts(&self, peer: IpAddr) -> &[racoon::model::Script] {
+        let remote = self.racoon.remote_for(peer).ok().flatten();
+        remote.map(|remote| remote.scripts.as_slice()).unwrap_or_default()
+    }
+
+    /// What of this is taken over by a new start only, compared with `before`.
+    #[must_use]
+    pub fn wants_a_start(&self, before: &Self) -> Vec<&'static str> {
+        let of = |configuration: &Self| {
+            let privsep =
+                configuration.privsep().map(|p| (p.user.clone(), p.group.clone(), p.chroot.clone()));
+            (configuration.admin_socket().clone(), configuration.racoon.pid_file.clone(), privsep)
+        };
+        let ((socket, pid, privsep), (old_socket, old_pid, old_privsep)) = (of(self), of(before));
+        [
+            (socket != old_socket, "`adminsock`"),
+            (pid != old_pid, "`path pidfile`"),
+            (privsep != old_privsep, "`privsep`"),
+        ]
+        .into_iter()
+        .filter_map(|(changed, what)| changed.then_some(what))
+        .collect()
     }
 
     /// How much to log, where the command line does not say.

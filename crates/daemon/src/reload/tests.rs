@@ -10,6 +10,8 @@ use ike_proto::policy::sad::Mode;
 use ike_proto::policy::selector::{Net, Selector, Side};
 use ike_proto::wire::registry::{EncrId, EsnId, IntegId, KeId, PrfId};
 
+use coati_config::racoon::model::AdminSocket;
+
 use super::*;
 
 const KEY: &str = "0x9d507d3c6fd6c78d17d5438c5d2d4138a90f99980ea3248615ed94ad886d8412";
@@ -223,7 +225,6 @@ fn what_cannot_be_granted_is_refused_at_its_place() {
     for (racoon, policies, expected) in [
         (racoon("frobnicate on;", &sainfo), None, "/etc/racoon.conf:2:"),
         (racoon("", "").replace("sha256", "sha257"), None, "/etc/racoon.conf:3:"),
-        (racoon("script \"up.sh\" phase1_up;", &sainfo), None, "`script` is not supported yet"),
         (racoon("generate_policy on;", &sainfo), None, "`generate_policy` is not supported yet"),
         (racoon("my_identifier asn1dn \"C=DE\";", &sainfo), None, "not supported yet"),
         (racoon("verify_identifier on;", &sainfo), None, "lets nobody in"),
@@ -306,10 +307,31 @@ fn timers_and_ports_reach_the_engine() {
 }
 
 #[test]
-fn an_admin_socket_can_be_forbidden() {
-    let text = format!("listen {{ adminsock disabled; }} {}", racoon("", &anonymous_sainfo()));
-    assert!(configuration(&text, "", None).forbids_control());
-    assert!(!configuration(&racoon("", &anonymous_sainfo()), "", None).forbids_control());
-    let (_, said) = read(&text.replace("disabled", "\"/run/racoon.sock\""), "", None).unwrap();
-    assert!(said.to_string().contains("`adminsock` has no effect"), "{said}");
+fn the_admin_socket_the_pid_file_and_the_privileges_are_what_the_files_say() {
+    let with = |text: &str| configuration(&format!("{text} {}", racoon("", &anonymous_sainfo())), "", None);
+    let nothing = with("");
+    assert_eq!(*nothing.admin_socket(), AdminSocket::Default);
+    assert_eq!((nothing.pid_file(), nothing.privsep()), (None, None));
+    assert_eq!(*with("listen { adminsock disabled; }").admin_socket(), AdminSocket::Disabled);
+    let all = with(
+        "listen { adminsock \"/run/r.sock\" \"root\" \"adm\" 0660; } path pidfile \"r.pid\"; privsep { user \"nobody\"; }",
+    );
+    let AdminSocket::At { path, owner, group, mode } = all.admin_socket() else { panic!("{all:?}") };
+    assert_eq!(
+        (path.to_str(), owner.as_deref(), group.as_deref()),
+        (Some("/run/r.sock"), Some("root"), Some("adm"))
+    );
+    assert_eq!(*mode, Some(0o660));
+    assert_eq!(all.pid_file().and_then(Path::to_str), Some("/var/run/r.pid"));
+    assert_eq!(all.wants_a_start(&nothing), ["`adminsock`", "`path pidfile`", "`privsep`"]);
+    assert_eq!(all.wants_a_start(&all), [""; 0]);
+}
+
+#[test]
+fn scripts_are_those_of_the_peers_remote() {
+    let text = racoon("script \"up.sh\" phase1_up; script \"/bin/down\" phase1_down;", &anonymous_sainfo());
+    let found = configuration(&text, "", None);
+    let scripts = found.scripts("192.0.2.9".parse().unwrap());
+    let paths: Vec<_> = scripts.iter().map(|script| script.path.to_str().unwrap()).collect();
+    assert_eq!(paths, ["/etc/racoon/scripts/up.sh", "/bin/down"]);
 }
