@@ -1,6 +1,7 @@
 //! `coati`: asks the daemon what it is doing, and tells it what to do.
 
 pub mod policy;
+pub mod racoonctl;
 pub mod setkey;
 pub mod text;
 
@@ -10,7 +11,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use coati_control::client::{Client, Error};
 use coati_control::protocol::DEFAULT_SOCKET;
 
@@ -54,6 +55,12 @@ enum Command {
     /// Compares the policies of setkey's files with the kernel's, and brings the kernel's up to date.
     #[command(subcommand)]
     Policy(policy::Command),
+}
+
+/// The command line, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command with these arguments, the program's name in front.
