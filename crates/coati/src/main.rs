@@ -10,6 +10,8 @@ fn main() -> ExitCode {
     match name.to_str() {
         Some("coatid") => coati_daemon::program::main(arguments),
         Some("setkey") => coati_cli::setkey::main(arguments),
+        Some("racoon") => coati_daemon::racoon_cli::main(arguments),
+        Some("racoonctl") => coati_cli::racoonctl::main(arguments),
         _ => coati_cli::main(arguments),
     }
 }
