@@ -1,10 +1,11 @@
-//! The commands of the project: `cargo xtask demo`, `test`, `lint`, `interop`, `fuzz`, `sim`, `bench`, `corpus`.
+//! The commands of the project: `cargo xtask demo`, `test`, `lint`, `interop`, `fuzz`, `sim`, `bench`, `corpus`, `install`.
 #![allow(clippy::disallowed_methods, reason = "commands for people live in real time")]
 
 mod bench;
 mod corpus;
 mod demo;
 mod fuzz;
+mod install;
 mod interop;
 mod lint;
 mod run;
@@ -42,6 +43,8 @@ enum Command {
     Bench(bench::Arguments),
     /// What Coati makes of files in racoon's languages: one JSON object a line and file.
     Corpus(corpus::Arguments),
+    /// Put the program in place, with its names, units, manual pages and completions.
+    Install(install::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Sim(arguments) => sim::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Corpus(arguments) => corpus::run(&arguments),
+        Command::Install(arguments) => install::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -42,8 +42,18 @@ fn shown(command: &Command) -> String {
 
 /// Builds binaries, given as (package, binary), and gives their paths in the same order.
 pub(crate) fn build(binaries: &[(&str, &str)]) -> Result<Vec<PathBuf>> {
+    build_with(&[], binaries)
+}
+
+/// Builds one binary for use, and gives its path.
+pub(crate) fn build_release(package: &str, binary: &str) -> Result<PathBuf> {
+    let built = build_with(&["--release"], &[(package, binary)])?;
+    built.into_iter().next().context(|| "nothing was built".to_owned())
+}
+
+fn build_with(flags: &[&str], binaries: &[(&str, &str)]) -> Result<Vec<PathBuf>> {
     let mut command = cargo()?;
-    command.args(["build", "--quiet", "--message-format=json-render-diagnostics"]);
+    command.args(["build", "--quiet", "--message-format=json-render-diagnostics"]).args(flags);
     for (package, binary) in binaries {
         command.args(["--package", package, "--bin", binary]);
     }
