@@ -2,6 +2,7 @@
 
 mod accord;
 mod both_start;
+mod by_name;
 mod duel;
 mod mesh;
 mod pairs;
@@ -87,6 +88,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(mesh::all());
     all.extend(policies::all());
     all.extend(stop::all());
+    all.extend(by_name::all());
     all.extend(recovery::all());
     all.extend(stranger::all());
     all.extend(refuse::all());
