@@ -19,7 +19,11 @@ use spki::SubjectPublicKeyInfoRef;
 use zeroize::Zeroizing;
 
 use crate::sign::{Hash, KeyError, KeyType, SignatureAlgorithm, SigningKey};
-use crate::x509::{AltName, Certificate, CertificateError, Problem, Revocation, TrustStore};
+use crate::x509::{AltName, Certificate, CertificateError, CrlError, Problem, Revocation, TrustStore};
+
+mod crl;
+
+pub use crl::make_crl;
 
 /// Kinds of keys that are made.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -67,6 +71,12 @@ pub enum PkiError {
     Name(String),
     /// The last second is before the first, or after the year 9999.
     Validity,
+    /// A certificate that the authority did not issue: its subject.
+    NotIssued(String),
+    /// A list of revoked certificates.
+    Crl(CrlError),
+    /// A list that is not the authority's: whose it says it is.
+    OtherCrl(String),
     /// What was issued would not be accepted.
     Refused(Box<Problem>),
     /// The library could not make it: its words.
@@ -111,11 +121,7 @@ pub fn make_host(
     kind: KeyKind,
     validity: Validity,
 ) -> Result<Issued, PkiError> {
-    let key = SigningKey::from_file(key).map_err(PkiError::Key)?;
-    let authority = Certificate::from_file(authority).map_err(PkiError::Certificate)?.swap_remove(0);
-    if authority.key() != Ok(key.public()) {
-        return Err(PkiError::OtherKey);
-    }
+    let (authority, key) = issuer_of(authority, key)?;
     let first = names.first().ok_or(PkiError::NoName)?;
     let validity = Validity { to: validity.to.min(authority.not_after()), ..validity };
     let mut params = params(&first.to_string(), validity)?;
@@ -138,6 +144,16 @@ pub fn make_host(
         .validate(&[certificate.der()], validity.from)
         .map_err(|problem| PkiError::Refused(Box::new(problem)))?;
     Ok(Issued { certificate: certificate.pem(), key: key_file(&own)? })
+}
+
+/// The authority of two files that belong together.
+fn issuer_of(authority: &[u8], key: &[u8]) -> Result<(Certificate, SigningKey), PkiError> {
+    let key = SigningKey::from_file(key).map_err(PkiError::Key)?;
+    let authority = Certificate::from_file(authority).map_err(PkiError::Certificate)?.swap_remove(0);
+    if authority.key() != Ok(key.public()) {
+        return Err(PkiError::OtherKey);
+    }
+    Ok((authority, key))
 }
 
 /// A pre-shared key of 260 bits as text of letters and digits, for psk.txt and for other peers' files.
@@ -272,6 +288,14 @@ impl fmt::Display for PkiError {
             Self::NoName => f.write_str("a certificate needs a name"),
             Self::Name(name) => write!(f, "a certificate cannot hold the name {}", name.escape_debug()),
             Self::Validity => f.write_str("the dates of the certificate are none"),
+            Self::NotIssued(subject) => write!(f, "{subject} was not issued by this authority"),
+            Self::Crl(error) => write!(f, "the list of revoked certificates: {error}"),
+            Self::OtherCrl(issuer) => {
+                write!(
+                    f,
+                    "the list of revoked certificates is not this authority's, but in the name of {issuer}"
+                )
+            }
             Self::Refused(problem) => write!(f, "what would be issued would not be accepted: {problem}"),
             Self::Failed(what) => write!(f, "the certificate could not be made: {what}"),
         }

@@ -8,6 +8,7 @@ use ed25519_dalek::VerifyingKey as Ed25519Key;
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use pkcs1::RsaPublicKeyRef;
 use ring::signature::{self as ring_signature, RsaPublicKeyComponents};
+use sha2::{Digest as _, Sha256};
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
 use super::algorithm::{Hash, SignatureAlgorithm};
@@ -148,6 +149,12 @@ impl VerifyingKey {
     #[must_use]
     pub fn spki(&self) -> &[u8] {
         &self.spki
+    }
+
+    /// SHA-256 of the SubjectPublicKeyInfo, by which people compare two keys.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        Sha256::digest(self.spki()).into()
     }
 
     /// What kind of key it is.

@@ -7,6 +7,7 @@ use der::asn1::ObjectIdentifier;
 use der::oid::AssociatedOid;
 use der::{Decode, Encode};
 use sha1::{Digest, Sha1};
+use sha2::Sha256;
 use x509_cert::certificate::Version;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints, SubjectAltName};
@@ -147,6 +148,26 @@ impl Certificate {
     #[must_use]
     pub fn issuer(&self) -> &DistinguishedName {
         &self.issuer
+    }
+
+    /// Its number among those of its issuer, big-endian.
+    #[must_use]
+    pub fn serial(&self) -> &[u8] {
+        &self.serial
+    }
+
+    /// What it is signed with.
+    ///
+    /// # Errors
+    /// An algorithm that is not accepted.
+    pub fn signed_with(&self) -> Result<SignatureAlgorithm, &UnknownAlgorithm> {
+        self.signed_with.as_ref().copied()
+    }
+
+    /// SHA-256 of the whole certificate, by which people compare two.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        Sha256::digest(&self.der).into()
     }
 
     /// The alternative names of the subject that IKE has as identities.

@@ -144,6 +144,11 @@ impl Crl {
         self.revoked.is_empty()
     }
 
+    /// The serial numbers it revokes, as [`Certificate::serial`] gives them.
+    pub fn serials(&self) -> impl Iterator<Item = &[u8]> {
+        self.revoked.iter().map(Vec::as_slice)
+    }
+
     /// Whether it says something about `certificate`, if its signature is right.
     pub(super) fn is_about(&self, certificate: &Certificate) -> bool {
         let in_scope = match self.scope {
@@ -154,7 +159,9 @@ impl Crl {
         in_scope && self.issuer == certificate.issuer
     }
 
-    pub(super) fn is_signed_by(&self, key: &VerifyingKey) -> bool {
+    /// Whether its signature is right with this key.
+    #[must_use]
+    pub fn is_signed_by(&self, key: &VerifyingKey) -> bool {
         if self.signed_by.get().is_some_and(|known| known == key.spki()) {
             return true;
         }

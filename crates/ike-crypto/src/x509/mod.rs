@@ -19,7 +19,7 @@ pub use crl::{Crl, CrlError, MAX_CRL};
 pub use identity::{Wildcards, binds};
 pub use name::{DistinguishedName, NameError};
 pub use path::{MAX_CHAIN, Validated};
-pub use problem::{Problem, Unchecked, Warning};
+pub use problem::{Problem, Unchecked, Utc, Warning};
 pub use trust::{Revocation, TrustStore, check_pinned};
 
 #[cfg(test)]

@@ -163,8 +163,9 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Seconds since 1970, shown as a date and a time.
-struct Utc(u64);
+/// Seconds since 1970, shown as a date and a time (RFC 3339).
+#[derive(Clone, Copy, Debug)]
+pub struct Utc(pub u64);
 
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
