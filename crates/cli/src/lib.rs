@@ -1,8 +1,15 @@
-//! `coati`: asks the daemon what it is doing, and tells it what to do.
+//! `coati`: asks the daemon what it is doing, and tells it what to do; makes keys and certificates.
 
+mod fresh;
+mod hosts;
+mod pki;
 pub mod policy;
+mod psk;
 pub mod racoonctl;
 pub mod setkey;
+mod show;
+#[cfg(test)]
+mod testing;
 pub mod text;
 
 use std::ffi::OsString;
@@ -55,6 +62,25 @@ enum Command {
     /// Compares the policies of setkey's files with the kernel's, and brings the kernel's up to date.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Makes and shows certificates: a small authority for people who have none.
+    #[command(subcommand)]
+    Pki(pki::Command),
+    /// Makes a strong pre-shared key, or psk.txt files with one for each pair of hosts.
+    Psk(psk::Arguments),
+}
+
+/// What a command that needs no daemon prints, and whether all was well.
+#[derive(Debug)]
+pub(crate) struct Printed {
+    pub(crate) text: String,
+    pub(crate) success: bool,
+}
+
+impl Printed {
+    /// All is well.
+    pub(crate) const fn good(text: String) -> Self {
+        Self { text, success: true }
+    }
 }
 
 /// The command line, for manual pages and completions.
@@ -70,14 +96,30 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Command::Policy(command) = &cli.command {
         return policy::main(command);
     }
-    match run(&cli) {
-        Ok(text) => match std::io::stdout().lock().write_all(text.as_bytes()) {
+    match alone(&cli.command).unwrap_or_else(|| ask(&cli).map_err(|error| error.to_string())) {
+        Ok(Printed { text, success }) => match std::io::stdout().lock().write_all(text.as_bytes()) {
             // A reader that has seen enough (`| head`) is no failure.
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error.to_string()),
-            _ => ExitCode::SUCCESS,
+            _ if success => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
         },
-        Err(error) => fail(&error.to_string()),
+        Err(error) => fail(&error),
     }
+}
+
+/// What needs no daemon.
+fn alone(command: &Command) -> Option<Result<Printed, String>> {
+    match command {
+        Command::Pki(command) => Some(pki::run(command, seconds_since_1970())),
+        Command::Psk(arguments) => Some(psk::run(arguments).map(Printed::good)),
+        _ => None,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the dates of certificates are those of the wall clock")]
+fn seconds_since_1970() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |time| time.as_secs())
 }
 
 fn fail(message: &str) -> ExitCode {
@@ -85,7 +127,12 @@ fn fail(message: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn run(cli: &Cli) -> Result<String, Error> {
+/// What the daemon answers.
+fn ask(cli: &Cli) -> Result<Printed, Error> {
+    answer(cli).map(Printed::good)
+}
+
+fn answer(cli: &Cli) -> Result<String, Error> {
     let mut client = Client::connect(&cli.socket)?;
     match cli.command {
         Command::Status { json } => {
@@ -100,6 +147,6 @@ fn run(cli: &Cli) -> Result<String, Error> {
         Command::Initiate { local, remote } => client.initiate(local, remote).map(|()| String::new()),
         Command::Delete { local, remote } => client.delete(local, remote).map(|()| String::new()),
         Command::Stop => client.stop().map(|()| String::new()),
-        Command::Policy(_) => Ok(String::new()),
+        Command::Pki(_) | Command::Psk(_) | Command::Policy(_) => Ok(String::new()),
     }
 }
