@@ -144,6 +144,18 @@ pub fn parse_address(text: &str) -> Option<Endpoint> {
     }
 }
 
+/// Reads `192.0.2.0/24`, or an address alone.
+#[must_use]
+pub fn parse_net(text: &str) -> Option<IpNet> {
+    let (address, prefix) =
+        text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+    let address = address.parse().ok()?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
+    let prefix =
+        prefix.map_or(Some(full_prefix(address)), |text| text.parse().ok().filter(|_| is_number(text)))?;
+    IpNet::new(address, prefix)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

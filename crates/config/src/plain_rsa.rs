@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::base64;
 use crate::diag::{Diagnostic, Diagnostics, Place, Severity, Source};
 use crate::files::{self, Files};
-use crate::net::{IpNet, full_prefix};
+use crate::net::{IpNet, parse_net};
 
 /// Bits of the smallest modulus that is used.
 const LEAST_BITS: usize = 2048;
@@ -427,13 +427,6 @@ const fn is_blank(octet: u8) -> bool {
 
 fn text<'a>(octets: &'a [u8], word: &Range<usize>) -> &'a str {
     octets.get(word.clone()).and_then(|octets| str::from_utf8(octets).ok()).unwrap_or_default()
-}
-
-fn parse_net(text: &str) -> Option<IpNet> {
-    let (address, prefix) =
-        text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
-    let address = address.parse().ok()?;
-    IpNet::new(address, prefix.map_or(Some(full_prefix(address)), |prefix| prefix.parse().ok())?)
 }
 
 fn hex(digits: &str) -> Option<Secret> {

@@ -12,14 +12,15 @@ use std::path::PathBuf;
 
 use coati_config::diag::{Diagnostic, Diagnostics, Severity};
 use coati_config::files::Files;
-use coati_config::psk::{self, PskFile};
+use coati_config::psk::{self, HostKeys, PskFile};
 use coati_config::racoon::{self, Feature, RacoonConfig};
 use coati_config::setkey::model::{Action, PolicyFile};
 use coati_config::setkey::{self, FwdCopies, PolicySet};
 use ike_proto::config::EndpointConfig;
 use ike_proto::crypto::suite::EspSuite;
-use ike_proto::policy::peer::{ChildConfig, PeerConfig, UdpEncap};
+use ike_proto::policy::peer::{ChildConfig, LocalId, PeerConfig, UdpEncap};
 use ike_proto::policy::peer_db::{PeerDb, PskTable};
+use ike_proto::policy::selector::Net;
 use ike_proto::policy::spd;
 use ike_proto::time::Duration;
 
@@ -274,13 +275,10 @@ impl Configuration {
     /// The texts say which policies cannot be keyed, and why.
     #[must_use]
     pub fn peers<'a>(&self, policies: impl IntoIterator<Item = &'a spd::Policy>) -> (PeerDb, Vec<String>) {
-        let mut psks = PskTable::default();
-        for entry in self.psks.entries() {
-            if let Ok(text) = core::str::from_utf8(entry.id_octets()) {
-                psks.insert(text, entry.key.duplicate());
-            }
-        }
-        let mut db = PeerDb::new(psks);
+        let policies: Vec<&spd::Policy> = policies.into_iter().collect();
+        let traffics: Vec<Traffic> = policies.into_iter().map(Traffic::of_kernel).collect();
+        let keys = self.psks.for_host(&self.own_names(&traffics));
+        let mut db = PeerDb::new(psk_table(&keys));
         let mut said = Vec::new();
         for (number, remote) in self.racoon.remotes.iter().enumerate() {
             let address = remote.selector.address().map(|endpoint| endpoint.addr);
@@ -290,8 +288,7 @@ impl Configuration {
             }
         }
         let mut special: BTreeMap<IpAddr, (usize, usize)> = BTreeMap::new();
-        for policy in policies {
-            let traffic = Traffic::of_kernel(policy);
+        for traffic in traffics {
             match self.choose(&traffic) {
                 Err(why) => said.push(format!("{traffic}: {why}")),
                 Ok(None) => {}
@@ -302,7 +299,7 @@ impl Configuration {
                     _ => drop(special.insert(address, (remote, child))),
                 },
             }
-            said.extend(self.keyless(&traffic).map(|why| format!("{traffic}: {why}")));
+            said.extend(self.keyless(&traffic, &keys).map(|why| format!("{traffic}: {why}")));
         }
         for (address, (remote, child)) in special {
             if self.default_child(remote) != Some(child) {
@@ -312,11 +309,42 @@ impl Configuration {
         (db, said)
     }
 
+    /// What this host calls itself: in psk.txt, its half of a pair.
+    fn own_names(&self, traffics: &[Traffic]) -> Vec<String> {
+        let fixed = self.peers.iter().filter_map(|peer| match &peer.local_id {
+            LocalId::Fixed(identity) => identity.key_text(),
+            LocalId::Address => None,
+        });
+        let listened = self.racoon.listen.isakmp.iter().chain(&self.racoon.listen.isakmp_natt);
+        let listened = listened.map(|endpoint| endpoint.addr.to_string());
+        let mut names: Vec<String> = fixed.chain(listened).collect();
+        names.extend(
+            traffics.iter().filter_map(|traffic| traffic.own_address()).map(|address| address.to_string()),
+        );
+        names.sort();
+        names.dedup();
+        names
+    }
+
     fn insert(&self, db: &mut PeerDb, address: Option<IpAddr>, remote: usize, child: usize) {
         if let (Some(peer), Some(child)) = (self.peers.get(remote), self.children.get(child)) {
             db.insert(address, PeerConfig { child: child.clone(), ..peer.clone() });
         }
     }
+}
+
+/// The keys of psk.txt as the engine looks them up. Identities that are no text cannot be looked up.
+fn psk_table(keys: &HostKeys<'_>) -> PskTable {
+    let mut table = PskTable::default();
+    for (id, entry) in keys.by_identity() {
+        if let Ok(text) = core::str::from_utf8(id) {
+            table.insert(text, entry.key.duplicate());
+        }
+    }
+    for (net, entry) in keys.by_net() {
+        table.insert_net(Net::new(net.addr, net.prefix), entry.key.duplicate());
+    }
+    table
 }
 
 #[cfg(test)]

@@ -220,6 +220,37 @@ fn a_policy_without_a_key_is_refused_and_named_if_its_traffic_would_be_lost() {
 }
 
 #[test]
+fn networks_and_pairs_of_psk_txt_give_keys() {
+    let other = KEY.replace('9', "7");
+    let policies = "spdadd 192.0.2.1 192.0.2.2 any -P out ipsec esp/transport//require;
+        spdadd 192.0.2.1 198.51.100.7 any -P out ipsec esp/transport//require;
+        spdadd 192.0.2.1 203.0.113.0/24 any -P out ipsec esp/transport//require;";
+    let text = racoon("", &anonymous_sainfo());
+    let psk = format!(
+        "192.0.2.1<>192.0.2.2 {KEY}\n198.51.100.0/24 {other}\n203.0.113.128/25 {other}\n192.0.2.2 {other}\n"
+    );
+    let found = configuration(&text, &psk, Some(policies));
+    let (peers, said) = found.peers(&[policy(9, "192.0.2.1", "192.0.2.2", 0)]);
+    assert_eq!(said, [""; 0]);
+    let first = |peer: &str| peers.keys_for(None, address(peer))[0].expose()[0];
+    assert_eq!((first("192.0.2.2"), first("198.51.100.9")), (0x9d, 0x7d));
+    // Another host: its half of the pair is not ours.
+    let (peers, _) = found.peers(&[policy(9, "192.0.2.3", "192.0.2.2", 0)]);
+    assert_eq!(peers.keys_for(None, address("192.0.2.2"))[0].expose()[0], 0x7d);
+    // Our own identity names us too.
+    let named = racoon("my_identifier fqdn \"a.example.org\";", &anonymous_sainfo());
+    let found = configuration(&named, &format!("b.example.org<>a.example.org {KEY}\n"), None);
+    let id = Identity::fqdn("b.example.org");
+    assert_eq!(found.peers(&[]).0.keys_for(Some(&id), address("192.0.2.2")).len(), 1);
+    let said = refusal(
+        &text,
+        &format!("198.51.100.0/25 {KEY}\n203.0.113.0/24 {KEY}\n192.0.2.0/24 {KEY}"),
+        Some(&policies.replace("100.7", "100.200")),
+    );
+    assert!(said.contains("has no key for 198.51.100.200") && !said.contains("no key for 203"), "{said}");
+}
+
+#[test]
 fn what_cannot_be_granted_is_refused_at_its_place() {
     let sainfo = anonymous_sainfo();
     for (racoon, policies, expected) in [

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use coati_config::diag::{Diagnostic, Diagnostics, Place, Severity};
 use coati_config::net::IpNet;
+use coati_config::psk::HostKeys;
 use coati_config::racoon::SaInfoQuery;
 use coati_config::racoon::model::{SaInfo, SaInfoId, Selector};
 use coati_config::setkey::model::{Direction, Level, PolicyAction, RuleProtocol, SpdPolicy};
@@ -42,6 +43,11 @@ impl Traffic {
         Self { local, remote, peer, optional: policy.template.optional }
     }
 
+    /// Our end's address, if the policy is for one.
+    pub(super) fn own_address(&self) -> Option<IpAddr> {
+        self.local.net.is_host().then_some(self.local.net.addr)
+    }
+
     /// Of a policy as a file has it; `None` for one that asks for no ESP in transport mode.
     fn of_file(policy: &SpdPolicy) -> Option<Self> {
         let PolicyAction::Ipsec(rules) = &policy.action else { return None };
@@ -70,6 +76,8 @@ impl Configuration {
     /// Checks the policies of the files: whether there is a remote, a sainfo and a key for each.
     pub(super) fn check_policies(&self, said: &mut Diagnostics) {
         let Some(set) = &self.policies else { return };
+        let traffics: Vec<Traffic> = set.policies.iter().filter_map(Traffic::of_file).collect();
+        let keys = self.psks.for_host(&self.own_names(&traffics));
         let mut special: std::collections::BTreeMap<IpAddr, (usize, Place)> =
             std::collections::BTreeMap::new();
         for policy in &set.policies {
@@ -88,7 +96,7 @@ impl Configuration {
                     }
                 }
             }
-            if let Some(why) = self.keyless(&traffic) {
+            if let Some(why) = self.keyless(&traffic, &keys) {
                 // Traffic that may pass in clear is not lost for want of a key.
                 say(if traffic.optional { Severity::Warning } else { Severity::Error }, &why);
             }
@@ -96,14 +104,18 @@ impl Configuration {
     }
 
     /// Why no key can be found for this traffic's peer, if so.
-    pub(super) fn keyless(&self, traffic: &Traffic) -> Option<String> {
+    pub(super) fn keyless(&self, traffic: &Traffic, keys: &HostKeys<'_>) -> Option<String> {
         let listed = match traffic.peer {
-            Some(peer) => self.psks.lookup_any([peer.to_string()]).is_some(),
+            Some(peer) => keys.lookup_any([peer.to_string()]).is_some(),
             None => {
+                let net = traffic.remote.net;
+                let inside = |id: &[u8]| {
+                    let address = core::str::from_utf8(id).ok().and_then(|text| text.parse().ok());
+                    address.is_some_and(|address| net.contains(address))
+                };
                 self.psks.wildcard().is_some()
-                    || self.psks.entries().iter().any(|entry| {
-                        entry.id().parse().is_ok_and(|address| traffic.remote.net.contains(address))
-                    })
+                    || keys.by_net().any(|(keyed, _)| keyed.contains(net.first()) || net.contains(keyed.addr))
+                    || keys.by_identity().any(|(id, _)| inside(id))
             }
         };
         let file = self.racoon.pre_shared_key.display();

@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use crate::policy::identity::Identity;
 use crate::policy::peer::{PeerConfig, SharedPeer};
+use crate::policy::selector::Net;
 use crate::secret::Secret;
 
 /// Pre-shared keys under the texts psk.txt lists them by; among equal texts the first wins.
 #[derive(Default)]
 pub struct PskTable {
     by_text: BTreeMap<String, Arc<Secret>>,
+    /// By how many bits of the address count, and the network's first address.
+    by_net: BTreeMap<(u8, IpAddr), Arc<Secret>>,
     /// The `*` line.
     any: Option<Arc<Secret>>,
 }
@@ -29,19 +32,30 @@ impl PskTable {
         fresh
     }
 
+    /// Adds a key for a whole network; among equal networks the first wins, among nested ones the smallest.
+    pub fn insert_net(&mut self, net: Net, key: Secret) {
+        self.by_net.entry((net.prefix, net.address)).or_insert_with(|| Arc::new(key));
+    }
+
+    /// The key of the smallest network that holds `address`.
+    fn listed_net(&self, address: IpAddr) -> Option<&Arc<Secret>> {
+        let all = Net::host(address).prefix;
+        (0..=all).rev().find_map(|prefix| self.by_net.get(&(prefix, Net::new(address, prefix).address)))
+    }
+
     fn listed(&self, text: &str) -> Option<&Arc<Secret>> {
         self.by_text.get(text)
     }
 
-    /// The key listed for an address, the wildcard if there is none.
+    /// The key listed for an address, else that of the smallest network that holds it, else the wildcard.
     fn for_address(&self, address: IpAddr) -> Option<&Arc<Secret>> {
-        self.listed(&address.to_string()).or(self.any.as_ref())
+        self.listed(&address.to_string()).or_else(|| self.listed_net(address)).or(self.any.as_ref())
     }
 
     /// How many keys are listed, the wildcard included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.by_text.len() + usize::from(self.any.is_some())
+        self.by_text.len() + self.by_net.len() + usize::from(self.any.is_some())
     }
 
     /// Whether no key is listed.
@@ -94,7 +108,8 @@ impl PeerDb {
         self.by_address.get(&address).or(self.anonymous.as_ref())
     }
 
-    /// Keys that may prove a peer, in the order they are tried: by the identity it shows, by its address, the wildcard.
+    /// Keys that may prove a peer, in the order they are tried: by the identity it shows, by its address, by a network that
+    /// holds its address, the wildcard.
     ///
     /// Two lines may hold one key; it is given once.
     #[must_use]
@@ -102,7 +117,8 @@ impl PeerDb {
         let by_id = id.and_then(Identity::key_text).and_then(|text| self.psks.listed(&text).cloned());
         let by_address = self.psks.listed(&address.to_string()).cloned();
         let mut keys: Vec<Arc<Secret>> = Vec::new();
-        for key in [by_id, by_address, self.psks.any.clone()].into_iter().flatten() {
+        let by_net = self.psks.listed_net(address).cloned();
+        for key in [by_id, by_address, by_net, self.psks.any.clone()].into_iter().flatten() {
             if !keys.contains(&key) {
                 keys.push(key);
             }
@@ -171,6 +187,28 @@ mod tests {
         assert!(db.authorizes(&two, address("198.51.100.2")));
         assert!(!db.authorizes(&two, address("192.0.2.3")));
         assert!(!db.authorizes(&two, address("192.0.2.4")));
+    }
+
+    #[test]
+    fn a_network_comes_behind_an_address_and_before_the_wildcard() {
+        let mut db = database(&[("10.1.1.1", "host"), ("*", "any")]);
+        for (net, key) in
+            [("10.0.0.0", 8), ("10.1.0.0", 16), ("10.1.0.0", 16)].iter().zip(["wide", "narrow", "later"])
+        {
+            db.psks.insert_net(Net::new(address(net.0), net.1), Secret::from_slice(key.as_bytes()));
+        }
+        let keys = |at: &str| -> Vec<Vec<u8>> {
+            db.keys_for(None, address(at)).iter().map(|key| key.expose().to_vec()).collect()
+        };
+        assert_eq!(keys("10.1.1.1"), [&b"host"[..], b"narrow", b"any"]);
+        assert_eq!(keys("10.2.0.1"), [&b"wide"[..], b"any"]);
+        assert_eq!(keys("192.0.2.1"), [&b"any"[..]]);
+        let narrow = Credential::SharedKey(Arc::clone(&db.keys_for(None, address("10.1.1.2"))[0]));
+        assert!(db.authorizes(&narrow, address("10.1.200.1")));
+        for not in ["10.1.1.1", "10.2.0.1", "192.0.2.1"] {
+            assert!(!db.authorizes(&narrow, address(not)), "{not}");
+        }
+        assert_eq!(db.psks.len(), 4);
     }
 
     #[test]
