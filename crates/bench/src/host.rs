@@ -15,6 +15,7 @@ use ike_proto::policy::selector::{Net, Selector, Side};
 use ike_proto::policy::spd::{Policy, PolicySet, Template};
 use ike_proto::rng::Seed;
 use ike_proto::secret::Secret;
+use ike_proto::time::WallTime;
 use ike_proto::time::{Duration, Instant};
 use ike_proto::wire::registry::KeId;
 
@@ -92,7 +93,9 @@ impl Host {
         call(endpoint, cx);
         while let Some(output) = endpoint.poll_output() {
             match output {
-                Output::Job(id, job) => endpoint.handle_job(cx, id, job.run(&DefaultProvider)),
+                Output::Job(id, job) => {
+                    endpoint.handle_job(cx, id, job.run(&DefaultProvider, WallTime::default()))
+                }
                 Output::Transmit(transmit) => sent.push(transmit),
                 Output::Event(_) => {}
             }

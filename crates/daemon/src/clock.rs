@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use ike_proto::time::{Duration, Instant};
+use ike_proto::time::{Duration, Instant, WallTime};
 use nix::sys::time::TimeSpec;
 use nix::sys::timer::{Expiration, TimerSetTimeFlags};
 use nix::sys::timerfd::{self, TimerFd, TimerFlags};
@@ -22,6 +22,12 @@ pub fn now() -> Instant {
 #[must_use]
 pub fn wall_nanos() -> u64 {
     nanos_of(ClockId::CLOCK_REALTIME)
+}
+
+/// The wall clock's second, for the dates of certificates.
+#[must_use]
+pub fn wall() -> WallTime {
+    WallTime(wall_nanos() / 1_000_000_000)
 }
 
 fn nanos_of(clock: ClockId) -> u64 {

@@ -10,6 +10,8 @@ use ike_proto::crypto::provider::{Fault, Provider};
 use ike_proto::ids::JobId;
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::clock;
+
 /// An answer on its way to the engine.
 pub type Answer = (JobId, Result<JobDone, Fault>);
 
@@ -66,7 +68,8 @@ fn work(waiting: &Mutex<Receiver<(JobId, Job)>>, provider: &dyn Provider, answer
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((id, job)) = next else { return };
         // An algorithm that panics on what a peer sent costs that peer its handshake, not everybody the thread.
-        let done = catch_unwind(AssertUnwindSafe(|| job.run(provider))).unwrap_or(Err(Fault::Unsupported));
+        let done = catch_unwind(AssertUnwindSafe(|| job.run(provider, clock::wall())))
+            .unwrap_or(Err(Fault::Unsupported));
         if answers.send((id, done)).is_err() {
             return;
         }
@@ -77,6 +80,7 @@ fn work(waiting: &Mutex<Receiver<(JobId, Job)>>, provider: &dyn Provider, answer
 mod tests {
     use ike_proto::crypto::provider::{KeyExchange, Prf, Protection};
     use ike_proto::rng::Seed;
+    use ike_proto::time::WallTime;
     use ike_proto::wire::registry::{EncrId, IntegId, KeId, PrfId};
     use tokio::sync::mpsc::unbounded_channel;
 
@@ -96,7 +100,10 @@ mod tests {
         let mut seen = Vec::new();
         while let Some((id, done)) = answers.blocking_recv() {
             let Ok(JobDone::KeStarted { public, .. }) = done else { panic!("{id:?}") };
-            let Ok(JobDone::KeStarted { public: again, .. }) = job(id.0).run(&*provider) else { panic!() };
+            let Ok(JobDone::KeStarted { public: again, .. }) = job(id.0).run(&*provider, WallTime::default())
+            else {
+                panic!()
+            };
             assert_eq!(public, again, "{id:?}");
             seen.push(id.0);
         }

@@ -5,6 +5,7 @@ use ike_proto::crypto::job::{Job, JobDone};
 use ike_proto::crypto::provider::{Fault, KeyExchange, Provider};
 use ike_proto::rng::Seed;
 use ike_proto::secret::Secret;
+use ike_proto::time::WallTime;
 use ike_proto::wire::registry::KeId;
 use proptest::prelude::*;
 
@@ -76,22 +77,23 @@ fn a_seed_decides_all() {
 fn jobs_run_a_whole_exchange() {
     for (id, ..) in METHODS {
         let Ok(JobDone::KeStarted { private, public }) =
-            (Job::KeStart { method: id, seed: Seed::from_u64(1) }).run(&DefaultProvider)
+            (Job::KeStart { method: id, seed: Seed::from_u64(1) }).run(&DefaultProvider, WallTime(0))
         else {
             panic!("{id} did not start")
         };
         let Ok(JobDone::KeResponded { reply, shared }) =
-            (Job::KeRespond { method: id, seed: Seed::from_u64(2), public }).run(&DefaultProvider)
+            (Job::KeRespond { method: id, seed: Seed::from_u64(2), public })
+                .run(&DefaultProvider, WallTime(0))
         else {
             panic!("{id} did not respond")
         };
         let Ok(JobDone::KeFinished { shared: agreed }) =
-            (Job::KeFinish { method: id, private, reply }).run(&DefaultProvider)
+            (Job::KeFinish { method: id, private, reply }).run(&DefaultProvider, WallTime(0))
         else {
             panic!("{id} did not finish")
         };
         assert_eq!(agreed, shared, "{id}");
     }
     let absent = Job::KeStart { method: KeId::MODP1024, seed: Seed::from_u64(1) };
-    assert_eq!(absent.run(&DefaultProvider).unwrap_err(), Fault::Unsupported);
+    assert_eq!(absent.run(&DefaultProvider, WallTime(0)).unwrap_err(), Fault::Unsupported);
 }

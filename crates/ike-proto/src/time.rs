@@ -33,6 +33,19 @@ impl Instant {
     }
 }
 
+/// A point of the wall clock: seconds since 1970-01-01 00:00 UTC. Certificates need it, and jobs alone see it: nothing in the
+/// engine is timed by a clock that is set.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct WallTime(pub u64);
+
+impl WallTime {
+    /// Time from `now` until this second is over; zero if it is.
+    #[must_use]
+    pub const fn left(self, now: Self) -> Duration {
+        Duration::from_secs(self.0.saturating_add(1).saturating_sub(now.0))
+    }
+}
+
 impl Add<Duration> for Instant {
     type Output = Self;
 

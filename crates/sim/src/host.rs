@@ -14,13 +14,22 @@ use ike_proto::policy::sad::{SaCount, SaKey};
 use ike_proto::policy::spd::Policy;
 use ike_proto::rng::Rng;
 use ike_proto::secret::Secret;
-use ike_proto::time::{Duration, Instant};
+use ike_proto::time::{Duration, Instant, WallTime};
 use ike_proto::wire::udp_encap::NON_ESP_MARKER;
 
 use crate::packet::Inner;
 use crate::sad::{ModelSad, Notice, Sa};
 use crate::scenario::HostSpec;
 use crate::spd::Spd;
+
+/// What every host's wall clock shows at the world's zero: 2027-01-15 08:00 UTC.
+pub const WALL: u64 = 1_800_000_000;
+
+/// What every host's wall clock shows at the world's time `now`.
+#[must_use]
+pub const fn wall(now: Instant) -> WallTime {
+    WallTime(WALL + now.since(Instant::ZERO).as_secs())
+}
 
 /// A host of the simulation.
 pub struct Host {
@@ -175,7 +184,7 @@ impl Host {
     /// A job's answer is due: it is computed now and handed in.
     pub fn finish(&mut self, now: Instant, id: JobId) {
         let Some(job) = self.jobs.remove(&id) else { return };
-        let done = job.run(&*self.provider);
+        let done = job.run(&*self.provider, wall(now));
         self.with(now, |endpoint, cx| endpoint.handle_job(cx, id, done));
     }
 
@@ -227,7 +236,9 @@ impl Host {
     /// What the engine says against it.
     pub fn command(&mut self, now: Instant, command: Command) -> Result<(), String> {
         match command {
-            Command::Initiate { local, remote } | Command::Delete { local, remote } => {
+            Command::Initiate { local, remote }
+            | Command::Delete { local, remote }
+            | Command::Reauthenticate { local, remote } => {
                 self.touched.insert((local, remote));
             }
             Command::Shutdown => self.stopping = true,

@@ -241,15 +241,19 @@ impl Endpoint {
         }
     }
 
-    /// What two addresses of one peer have in common before its identity is known: a digest of its key. Nothing where one
-    /// key is for all and there is more than one pair: nobody knows which of them are one peer.
+    /// What two addresses of one peer have in common before its identity is known: a digest of its key, or with signatures
+    /// its one identity. Nothing where one key is for all and there is more than one pair, or where signatures are taken from
+    /// more than one identity: nobody knows which of them are one peer.
     fn peer_mark(&self, key: PairKey) -> Option<Mark> {
+        let prf = self.provider.prf(PrfId::HMAC_SHA2_256)?;
+        let mark = |known: &[u8]| prf.compute(known, &[b"INITIAL_CONTACT"]).expose().to_vec();
+        if let Some(peer) = self.peers.by_address(key.remote).filter(|peer| peer.auth.uses_signatures()) {
+            return peer.only_id().map(|id| mark(&id.payload().body()));
+        }
         let mut pairs = self.policies.iter().filter_map(|policy| policy.endpoints());
         if !self.peers.lists_key_for(key.remote) && pairs.any(|pair| pair != (key.local, key.remote)) {
             return None;
         }
-        let prf = self.provider.prf(PrfId::HMAC_SHA2_256)?;
-        let keys = self.peers.keys_for(None, key.remote);
-        Some(prf.compute(keys.first()?.expose(), &[b"INITIAL_CONTACT"]).expose().to_vec())
+        Some(mark(self.peers.keys_for(None, key.remote).first()?.expose()))
     }
 }

@@ -88,6 +88,13 @@ pub enum Command {
         /// The peer's address.
         remote: IpAddr,
     },
+    /// Make the pair's IKE SA anew, both ends proving who they are, beside the one that is there (make before break).
+    Reauthenticate {
+        /// Our address.
+        local: IpAddr,
+        /// The peer's address.
+        remote: IpAddr,
+    },
     /// Delete all SAs and begin nothing any more.
     Shutdown,
 }
@@ -238,9 +245,21 @@ impl Endpoint {
         self.qcd_secret = Some(Arc::new(secret));
     }
 
-    /// Takes over the peers; running SAs keep what they were made with.
-    pub fn set_peers(&mut self, _cx: &mut Context<'_>, peers: Arc<PeerDb>) {
-        self.peers = peers;
+    /// Takes over the peers. Running SAs live on with what they were made with; certificates that proved their peers are looked
+    /// at again with what is believed now, and where a key of ours was replaced, another IKE SA takes the old one's place.
+    pub fn set_peers(&mut self, cx: &mut Context<'_>, peers: Arc<PeerDb>) {
+        let old = std::mem::replace(&mut self.peers, peers);
+        let signed: Vec<(SaId, IpAddr)> = self
+            .sas
+            .iter()
+            .filter(|(_, sa)| sa.is_established() && sa.common.core.standing.is_some())
+            .map(|(id, sa)| (id, sa.common.core.path.remote()))
+            .collect();
+        for (id, remote) in signed {
+            let entries = (old.by_address(remote), self.peers.by_address(remote));
+            let same = matches!(entries, (Some(old), Some(new)) if old.believes_the_same_as(new));
+            self.with_sa(cx, id, |sa, env| sa.configuration_changed(env, !same));
+        }
     }
 
     /// A datagram came; on an encapsulating port with its marker. What is not IKE is dropped.
@@ -339,6 +358,7 @@ impl Endpoint {
         match command {
             Command::Initiate { local, remote } => self.initiate_pair(cx, PairKey { local, remote }),
             Command::Delete { local, remote } => self.delete_pair(cx, PairKey { local, remote }),
+            Command::Reauthenticate { local, remote } => self.reauthenticate(cx, PairKey { local, remote }),
             Command::Shutdown => {
                 self.shut_down(cx);
                 Ok(())

@@ -11,6 +11,7 @@ use crate::ids::{PolicyIndex, Role, SaId};
 use crate::ike_sa::IkeSa;
 use crate::ike_sa::core::Core;
 use crate::ike_sa::env::{End, Signal, Wanted};
+use crate::ike_sa::handshake::prove;
 use crate::ike_sa::path::Path;
 use crate::output::{Event, Flow, What};
 use crate::policy::sad::{Acquire, SaKey};
@@ -213,8 +214,9 @@ impl Endpoint {
             self.refuse_wishes(cx, key, &format!("{} is passive: it only answers", peer.name));
             return;
         }
-        if self.peers.keys_for(peer.expected_ids.first(), key.remote).is_empty() {
-            self.refuse_wishes(cx, key, &format!("couldn't find the pskey for {}", key.remote));
+        let expected = peer.expected_ids.first();
+        if let Some(why) = prove::hopeless(&peer.auth, &self.peers, expected, key.remote) {
+            self.refuse_wishes(cx, key, &why);
             return;
         }
         let local = SocketAddr::new(key.local, self.config.ike_port);
@@ -348,6 +350,15 @@ impl Endpoint {
             self.wish_all(cx, key);
             self.begin(cx, key, cause);
         }
+    }
+
+    /// Makes the pair's IKE SA anew, beside the one that is there.
+    pub(super) fn reauthenticate(&mut self, cx: &mut Context<'_>, key: PairKey) -> Result<(), ApiMisuse> {
+        if !self.has_established(key) {
+            return Err(ApiMisuse::NoSa(key.local, key.remote));
+        }
+        self.reestablish(cx, key, "reauthentication was asked for");
+        Ok(())
     }
 
     /// A handshake came to nothing: where another SA is there it was not needed, or is to be tried again by that.

@@ -10,6 +10,7 @@ use crate::ike_sa::children::Children;
 use crate::ike_sa::env::Env;
 use crate::ike_sa::keepalive::Keepalive;
 use crate::ike_sa::path::Path;
+use crate::ike_sa::standing::Standing;
 use crate::ike_sa::task::Tasks;
 use crate::ike_sa::window::Window;
 use crate::message::fragment::{self, Reassembly};
@@ -66,6 +67,8 @@ pub struct Core {
     pub remote_id: Option<Identity>,
     /// What authenticated it.
     pub credential: Option<Credential>,
+    /// What of that comes of age; nothing with pre-shared keys.
+    pub standing: Option<Box<Standing>>,
     /// When the first message was sent or came.
     pub born: Instant,
     /// When the present phase began.
@@ -137,6 +140,7 @@ impl Core {
             local_id,
             remote_id: None,
             credential: None,
+            standing: None,
             born: now,
             since: now,
             rekey_at: Instant::MAX,
@@ -177,6 +181,7 @@ impl Core {
         new.local_id = old.local_id.clone();
         new.remote_id = old.remote_id.clone();
         new.credential = old.credential.clone();
+        new.standing = old.standing.as_ref().map(|standing| standing.inherited(env.now));
         new.fragmentation = old.fragmentation;
         new.tells_inventory = old.tells_inventory;
         new.is_successor = true;

@@ -16,6 +16,7 @@ pub mod keepalive;
 pub mod negotiate;
 pub mod path;
 mod receive;
+pub mod standing;
 pub mod task;
 pub mod watch;
 pub mod window;
@@ -27,6 +28,7 @@ use self::core::{Common, Core};
 use self::env::{End, Env, Signal, Wanted};
 use self::handshake::init::Received;
 use self::handshake::{Handshake, Step};
+use self::standing::Look;
 use self::task::{After, delete};
 use self::watch::Counts;
 use self::window::{Expired, Inbound};
@@ -195,11 +197,7 @@ impl IkeSa {
     #[must_use]
     pub fn answers(&self, datagram: &[u8]) -> bool {
         let Phase::Handshake { state, .. } = &self.phase else { return false };
-        match state.as_ref() {
-            Handshake::Responding(state) => state.request() == datagram,
-            Handshake::AuthAwaited(state) => state.first_request() == datagram,
-            _ => false,
-        }
+        state.first_request() == Some(datagram)
     }
 
     /// Repeats the answer to a first request that came again.
@@ -323,7 +321,8 @@ impl IkeSa {
                 let core = &self.common.core;
                 let children = self.common.children.deadline().unwrap_or(Instant::MAX);
                 let own = core.rekey_at.min(core.expires_at).min(core.liveness_at).min(core.keepalive.at());
-                Some(own.min(children))
+                let standing = core.standing.as_ref().map_or(Instant::MAX, |standing| standing.due());
+                Some(own.min(children).min(standing))
             }
             Phase::Closed => None,
         };
@@ -400,6 +399,10 @@ impl IkeSa {
                 return;
             }
         }
+        self.look_at_credentials(env);
+        if !self.is_established() {
+            return;
+        }
         let common = &mut self.common;
         for due in common.children.handle_timeout(env, &common.core) {
             match due {
@@ -426,6 +429,35 @@ impl IkeSa {
             }
         }
         common.advance(env);
+    }
+
+    /// The peer's certificate is looked at again when it is time, and renewed before it or ours expires.
+    fn look_at_credentials(&mut self, env: &mut Env<'_>) {
+        let Common { core, children, .. } = &mut *self.common;
+        let Some(mut standing) = core.standing.take_if(|standing| standing.due() <= env.now) else { return };
+        let look = standing.look(env, core, children.iter().next().is_some());
+        if standing.take_renewal(env, core) {
+            let cause = "before a certificate expires or because it was replaced";
+            env.signals.push(Signal::Reestablish(cause.to_owned()));
+        }
+        core.standing = Some(standing);
+        self.follow_look(env, look);
+    }
+
+    fn follow_look(&mut self, env: &mut Env<'_>, look: Look) {
+        if let Look::Ends(cause) = look {
+            self.tear_down(env, &cause, End::Fault);
+            self.say_goodbye(env);
+        }
+    }
+
+    /// The configuration has changed; `distrusted` if so has whom it believes. What was proved by pre-shared keys stays.
+    pub fn configuration_changed(&mut self, env: &mut Env<'_>, distrusted: bool) {
+        let core = &mut self.common.core;
+        if let Some(mut standing) = core.standing.take() {
+            standing.configuration_changed(env, core, distrusted);
+            core.standing = Some(standing);
+        }
     }
 
     /// A limit of the kernel came near: the child is rekeyed now.
@@ -463,6 +495,11 @@ impl IkeSa {
         } else if self.is_established() && self.common.tasks.awaits(job) {
             let after = self.common.handle_task_job(env, job, done);
             self.follow(env, after);
+        } else if self.is_established()
+            && let Some(standing) = self.common.core.standing.as_mut().filter(|own| own.awaits(job))
+        {
+            let look = standing.looked(env, done);
+            self.follow_look(env, look);
         }
     }
 

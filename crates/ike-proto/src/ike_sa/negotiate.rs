@@ -12,6 +12,7 @@ use crate::ike_sa::core::Core;
 use crate::ike_sa::env::{Env, Wanted};
 use crate::ike_sa::watch::Watch;
 use crate::message::parts::Parts;
+use crate::policy::peer_db::Credential;
 use crate::policy::proposal::{self, Choice, Offer};
 use crate::policy::sad::{Direction, Lifetimes, Mode, SaKey, SaSpec, SpiRequest};
 use crate::policy::selector::{Selector, ip_selectors};
@@ -262,11 +263,23 @@ fn meet(
 /// A peer may key only what its credential is listed for (RFC 4301 §4.4.3): TS_UNACCEPTABLE otherwise.
 fn authorize(env: &Env<'_>, core: &Core) -> Result<(), Error> {
     let remote = core.path.remote();
-    let allowed = core.credential.as_ref().is_some_and(|credential| env.peers.authorizes(credential, remote));
     let who = || core.remote_id.as_ref().map_or_else(|| "the peer".to_owned(), ToString::to_string);
-    allowed.then_some(()).ok_or_else(|| {
-        refusal(format!("the key that authenticated {} is not the one listed for {remote}", who()))
-    })
+    let why = match &core.credential {
+        _ if may_key(env, core, remote) => return Ok(()),
+        Some(Credential::Signature(proof)) => format!(
+            "{} ({}) has not the address {remote} in its certificate, and no remote binds the two to each other",
+            who(),
+            proof.shown
+        ),
+        _ => format!("the key that authenticated {} is not the one listed for {remote}", who()),
+    };
+    Err(refusal(why))
+}
+
+/// Whether the peer may key traffic with `address`.
+pub fn may_key(env: &Env<'_>, core: &Core, address: IpAddr) -> bool {
+    let id = core.remote_id.as_ref();
+    core.credential.as_ref().is_some_and(|used| env.peers.authorizes(used, id, address))
 }
 
 /// A peer that names an address for which we have a policy and it has not the key wants to key another's policy. Behind a NAT
@@ -275,7 +288,7 @@ fn refuse_anothers(env: &Env<'_>, core: &Core, theirs: &Ts) -> Result<(), Error>
     let anothers = ip_selectors(theirs).filter(|ip| is_single(ip)).map(|ip| ip.start).find(|named| {
         *named != core.path.remote()
             && env.policies.between(core.path.local(), *named).next().is_some()
-            && !core.credential.as_ref().is_some_and(|used| env.peers.authorizes(used, *named))
+            && !may_key(env, core, *named)
     });
     anothers.map_or(Ok(()), |named| {
         Err(refusal(format!("the peer asks for the policy of {named}, whose key it does not have")))

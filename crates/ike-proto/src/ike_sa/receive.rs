@@ -9,7 +9,7 @@ use super::handshake::{Handshake, Step};
 use super::task::{self, delete};
 use super::window::Inbound;
 use super::{HINTS, IkeSa, Phase};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::ids::Role;
 use crate::message::fragment;
 use crate::message::parts::Parts;
@@ -206,7 +206,7 @@ impl IkeSa {
             return;
         };
         let step = match (state, opened) {
-            (Handshake::AuthSent(state), Ok(parts)) => state.handle(env, &mut self.common, &parts),
+            (Handshake::AuthSent(state), Ok(parts)) => state.handle(env, &mut self.common, parts),
             (state, Err(error)) => {
                 self.common.window.acknowledge(env.now);
                 let wanted = state.into_wanted(env, &self.common);
@@ -280,8 +280,13 @@ impl IkeSa {
         };
         self.common.window.begin();
         let step = match (state, opened) {
-            (Handshake::AuthAwaited(state), Ok(parts)) => state.handle(env, &mut self.common, flow, &parts),
+            (Handshake::AuthAwaited(state), Ok(parts)) => state.handle(env, &mut self.common, flow, parts),
             (_, Err(error)) => {
+                // Who it is has failed to show: an identity that is too long is refused as a wrong one is.
+                let error = match error.kind() {
+                    Kind::Malformed => Error::authentication(error.to_string()),
+                    Kind::Misbehaved | Kind::Incompatible => error,
+                };
                 self.common.refuse(env, flow, ExchangeType::IKE_AUTH, &error);
                 Step::Failed(error, None)
             }

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::wire::registry::NotifyType;
-use crate::wire::{Auth, Cert, Delete, Id, Ke, Nonce, Notify, Payload, Sa, Ts, Vendor};
+use crate::wire::{Auth, Cert, CertReq, Delete, Id, Ke, Nonce, Notify, Payload, Sa, Ts, Vendor};
 
 /// Payloads of one message, in their order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -110,6 +110,26 @@ impl Parts {
     pub fn certs(&self) -> impl Iterator<Item = &Cert> {
         self.0.iter().filter_map(|payload| match payload {
             Payload::Cert(cert) => Some(cert),
+            _ => None,
+        })
+    }
+
+    /// Takes all certificates out: they go with a job.
+    pub fn take_certs(&mut self) -> Vec<Cert> {
+        let mut certs = Vec::new();
+        for payload in std::mem::take(&mut self.0) {
+            match payload {
+                Payload::Cert(cert) => certs.push(cert),
+                other => self.0.push(other),
+            }
+        }
+        certs
+    }
+
+    /// All requests for certificates.
+    pub fn certreqs(&self) -> impl Iterator<Item = &CertReq> {
+        self.0.iter().filter_map(|payload| match payload {
+            Payload::CertReq(certreq) => Some(certreq),
             _ => None,
         })
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::crypto::credential::Proof;
 use crate::policy::identity::Identity;
 use crate::policy::peer::{PeerConfig, SharedPeer};
 use crate::policy::selector::Net;
@@ -76,6 +77,8 @@ impl core::fmt::Debug for PskTable {
 pub enum Credential {
     /// The shared key that verified.
     SharedKey(Arc<Secret>),
+    /// The certificate or raw key whose signature verified.
+    Signature(Arc<Proof>),
 }
 
 /// All peers the configuration names, and their keys.
@@ -132,16 +135,29 @@ impl PeerDb {
         self.psks.listed(&address.to_string()).is_some()
     }
 
-    /// Whether a peer that proved itself by `credential` may key traffic with `address`.
+    /// Whether a peer that proved itself to be `id` by `credential` may key traffic with `address`.
     ///
-    /// The key that authenticated must be the one listed for that address, under whatever other names it is listed too.
+    /// A shared key must be the one listed for that address, under whatever other names it is listed too. A certificate must
+    /// have the address in its subjectAltName; or the entry for that very address names the identity, or pins the key.
     #[must_use]
-    pub fn authorizes(&self, credential: &Credential, address: IpAddr) -> bool {
+    pub fn authorizes(&self, credential: &Credential, id: Option<&Identity>, address: IpAddr) -> bool {
         match credential {
             Credential::SharedKey(used) => {
                 self.psks.for_address(address).is_some_and(|listed| **listed == **used)
             }
+            Credential::Signature(proof) => {
+                proof.addresses.contains(&address)
+                    || self.by_address.get(&address).is_some_and(|peer| peer.binds(id, proof))
+            }
         }
+    }
+}
+
+impl PeerConfig {
+    /// Whether the configuration says that this entry's address is the one of `id`, or of the key that proved it.
+    fn binds(&self, id: Option<&Identity>, proof: &Proof) -> bool {
+        let trust = self.auth.trust.as_ref().filter(|_| self.auth.binds_address);
+        trust.is_some_and(|trust| id.is_some_and(|id| self.names(id)) || trust.pins(proof))
     }
 }
 
@@ -183,10 +199,10 @@ mod tests {
     fn a_key_opens_the_addresses_it_is_listed_for_and_no_others() {
         let db = database(&[("192.0.2.2", "two"), ("198.51.100.2", "two"), ("192.0.2.3", "three")]);
         let two = Credential::SharedKey(Arc::clone(&db.keys_for(None, address("192.0.2.2"))[0]));
-        assert!(db.authorizes(&two, address("192.0.2.2")));
-        assert!(db.authorizes(&two, address("198.51.100.2")));
-        assert!(!db.authorizes(&two, address("192.0.2.3")));
-        assert!(!db.authorizes(&two, address("192.0.2.4")));
+        assert!(db.authorizes(&two, None, address("192.0.2.2")));
+        assert!(db.authorizes(&two, None, address("198.51.100.2")));
+        assert!(!db.authorizes(&two, None, address("192.0.2.3")));
+        assert!(!db.authorizes(&two, None, address("192.0.2.4")));
     }
 
     #[test]
@@ -215,7 +231,7 @@ mod tests {
     fn an_address_with_a_key_of_its_own_is_not_opened_by_the_wildcard() {
         let db = database(&[("*", "any"), ("192.0.2.3", "three")]);
         let any = Credential::SharedKey(Arc::clone(&db.keys_for(None, address("192.0.2.9"))[0]));
-        assert!(db.authorizes(&any, address("192.0.2.9")));
-        assert!(!db.authorizes(&any, address("192.0.2.3")));
+        assert!(db.authorizes(&any, None, address("192.0.2.9")));
+        assert!(!db.authorizes(&any, None, address("192.0.2.3")));
     }
 }

@@ -3,6 +3,7 @@
 //! Reading never panics and never stores more than a fixed multiple of what came. What is written reads as the same
 //! value. Nothing here decides: a value that is well-formed and useless is for the layers above to refuse.
 
+pub mod announce;
 pub mod auth;
 #[cfg(test)]
 mod captured;

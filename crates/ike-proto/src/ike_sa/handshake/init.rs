@@ -7,7 +7,8 @@ use crate::error::Error;
 use crate::ids::{JobId, Role};
 use crate::ike_sa::core::{Common, Core};
 use crate::ike_sa::env::{Env, Wanted};
-use crate::ike_sa::handshake::auth::{AuthAwaited, AuthSent};
+use crate::ike_sa::handshake::auth::{initiator, responder};
+use crate::ike_sa::handshake::prove::{self, Wishes};
 use crate::ike_sa::handshake::{Handshake, Step};
 use crate::ike_sa::path;
 use crate::ike_sa::task::NONCE_LEN;
@@ -75,6 +76,7 @@ pub struct Finishing {
     nonces: Nonces,
     request: Vec<u8>,
     response: Vec<u8>,
+    wishes: Wishes,
 }
 
 /// Begins a handshake; `wanted` is its first child.
@@ -114,6 +116,7 @@ impl Attempt {
         if core.peer.fragmentation {
             payloads.push(fragmentation_supported());
         }
+        payloads.extend(prove::hashes(&core.peer.auth));
         let request = plain(&core.header(ExchangeType::IKE_SA_INIT, 0, false), &payloads);
         Core::transmit(env, core.path.flow, std::slice::from_ref(&request));
         let settings = &env.config.retransmission;
@@ -290,12 +293,15 @@ impl Attempt {
         let Sent { private, request, .. } = self.sent.swap_remove(place);
         let job = Job::KeFinish { method: ke.method, private, reply: ke.data };
         let job = env.job(core.id, job);
+        let mut wishes = Wishes::default();
+        wishes.take(received.parts);
         Handshake::Finishing(Finishing {
             wanted: self.wanted,
             job,
             nonces: Nonces { ni: self.ni, nr },
             request,
             response: received.datagram.to_vec(),
+            wishes,
         })
     }
 }
@@ -312,7 +318,8 @@ impl Finishing {
     pub(super) fn finished(self, env: &mut Env<'_>, common: &mut Common, shared: Secret) -> Step {
         match derive(env, &mut common.core, &self.nonces, shared, Role::Initiator) {
             Some(keys) => {
-                AuthSent::send(env, common, keys, self.nonces, &self.request, self.response, self.wanted)
+                let agreed = initiator::Agreed { keys, nonces: self.nonces, response: self.response };
+                initiator::begin(env, common, agreed, &self.request, &self.wishes, self.wanted)
             }
             None => Step::Failed(Error::malformed("an algorithm of the suite is missing"), self.wanted),
         }
@@ -362,6 +369,7 @@ pub struct Responding {
     ni: Vec<u8>,
     answer: Sa,
     request: Vec<u8>,
+    wishes: Wishes,
 }
 
 /// Takes a first request into work, as responder.
@@ -384,7 +392,10 @@ pub fn respond(
     let job = env.job(core.id, job);
     common.window.begin();
     let answer = Sa { proposals: vec![request.choice.answer] };
-    Handshake::Responding(Responding { job, ke, ni: request.ni, answer, request: received.datagram.to_vec() })
+    let mut wishes = Wishes::default();
+    wishes.take(received.parts);
+    let (ni, request) = (request.ni, received.datagram.to_vec());
+    Handshake::Responding(Responding { job, ke, ni, answer, request, wishes })
 }
 
 impl Responding {
@@ -398,7 +409,8 @@ impl Responding {
         &self.request
     }
 
-    /// `HDR, SAr1, KEr, Nr, N(NAT_DETECTION_*)`.
+    /// `HDR, SAr1, KEr, Nr, N(NAT_DETECTION_*), [CERTREQ+]`. Nobody is authenticated yet: what asks for proofs is left out, or
+    /// shortened, where the answer would be more than twice as long as the request.
     pub(super) fn responded(
         self,
         env: &mut Env<'_>,
@@ -423,9 +435,18 @@ impl Responding {
             payloads.push(fragmentation_supported());
         }
         payloads.push(childless_supported());
-        let response = plain(&core.header(ExchangeType::IKE_SA_INIT, 0, true), &payloads);
+        payloads.extend(prove::hashes(&core.peer.auth));
+        let header = core.header(ExchangeType::IKE_SA_INIT, 0, true);
+        let mut response = plain(&header, &payloads);
+        let wishes =
+            prove::requests(&core.peer.auth, (2 * self.request.len()).saturating_sub(response.len()));
+        if !wishes.is_empty() {
+            payloads.extend(wishes);
+            response = plain(&header, &payloads);
+        }
         Core::transmit(env, flow, std::slice::from_ref(&response));
         common.window.answered(vec![response.clone()]);
-        Step::Await(Handshake::AuthAwaited(AuthAwaited::new(keys, nonces, self.request, response)))
+        let agreed = responder::Agreed { keys, nonces, request: self.request, response, wishes: self.wishes };
+        Step::Await(Handshake::AuthAwaited(responder::AuthAwaited(agreed)))
     }
 }
