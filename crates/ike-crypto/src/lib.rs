@@ -8,6 +8,7 @@
 
 mod aead;
 mod cbc_hmac;
+pub mod credential;
 mod dh;
 mod ec;
 mod modp;

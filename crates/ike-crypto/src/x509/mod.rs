@@ -25,4 +25,4 @@ pub use trust::{Revocation, TrustStore, check_pinned};
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

@@ -13,13 +13,13 @@ use rcgen::{
 use super::Certificate;
 
 /// The time of the tests: 2027-01-15 08:00 UTC.
-pub(super) const NOW: u64 = 1_800_000_000;
+pub(crate) const NOW: u64 = 1_800_000_000;
 const DAY: u64 = 86_400;
 
-pub(super) type Authority = Issuer<'static, KeyPair>;
+pub(crate) type Authority = Issuer<'static, KeyPair>;
 
 /// A root authority that issues.
-pub(super) struct Pki {
+pub(crate) struct Pki {
     root: Certificate,
     issuer: Authority,
     serial: Cell<u64>,
@@ -27,10 +27,10 @@ pub(super) struct Pki {
 
 /// What a certificate is to say.
 #[derive(Clone)]
-pub(super) struct Template(CertificateParams);
+pub(crate) struct Template(CertificateParams);
 
 /// A host's certificate for `name`, in its subject and as a dNSName.
-pub(super) fn host(name: &str) -> Template {
+pub(crate) fn host(name: &str) -> Template {
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
@@ -39,7 +39,7 @@ pub(super) fn host(name: &str) -> Template {
 }
 
 /// An authority's certificate, with a path length or without.
-pub(super) fn authority(name: &str, path_len: Option<u8>) -> Template {
+pub(crate) fn authority(name: &str, path_len: Option<u8>) -> Template {
     let mut template = host(name).without_names();
     let constraints = path_len.map_or(BasicConstraints::Unconstrained, BasicConstraints::Constrained);
     template.0.is_ca = IsCa::Ca(constraints);
@@ -48,43 +48,43 @@ pub(super) fn authority(name: &str, path_len: Option<u8>) -> Template {
 }
 
 impl Template {
-    pub(super) fn valid(mut self, from: u64, to: u64) -> Self {
+    pub(crate) fn valid(mut self, from: u64, to: u64) -> Self {
         self.0.not_before = date_time_ymd(1970, 1, 1) + Duration::from_secs(from);
         self.0.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(to);
         self
     }
 
-    pub(super) fn address(mut self, address: &str) -> Self {
+    pub(crate) fn address(mut self, address: &str) -> Self {
         self.0.subject_alt_names.push(SanType::IpAddress(address.parse().unwrap()));
         self
     }
 
-    pub(super) fn email(mut self, address: &str) -> Self {
+    pub(crate) fn email(mut self, address: &str) -> Self {
         self.0.subject_alt_names.push(SanType::Rfc822Name(address.try_into().unwrap()));
         self
     }
 
-    pub(super) fn without_names(mut self) -> Self {
+    pub(crate) fn without_names(mut self) -> Self {
         self.0.subject_alt_names.clear();
         self
     }
 
-    pub(super) fn usages(mut self, usages: &[KeyUsagePurpose]) -> Self {
+    pub(crate) fn usages(mut self, usages: &[KeyUsagePurpose]) -> Self {
         self.0.key_usages = usages.to_vec();
         self
     }
 
-    pub(super) fn extended(mut self, usages: &[ExtendedKeyUsagePurpose]) -> Self {
+    pub(crate) fn extended(mut self, usages: &[ExtendedKeyUsagePurpose]) -> Self {
         self.0.extended_key_usages = usages.to_vec();
         self
     }
 
-    pub(super) fn constrained(mut self, constraints: NameConstraints) -> Self {
+    pub(crate) fn constrained(mut self, constraints: NameConstraints) -> Self {
         self.0.name_constraints = Some(constraints);
         self
     }
 
-    pub(super) fn critical(mut self, oid: &[u64]) -> Self {
+    pub(crate) fn critical(mut self, oid: &[u64]) -> Self {
         let mut extension = CustomExtension::from_oid_content(oid, vec![0x05, 0x00]);
         extension.set_criticality(true);
         self.0.custom_extensions.push(extension);
@@ -92,55 +92,55 @@ impl Template {
     }
 
     /// Signed by its own key.
-    pub(super) fn self_signed(self) -> (Certificate, Authority) {
+    pub(crate) fn self_signed(self) -> (Certificate, Authority) {
         let key = KeyPair::generate().unwrap();
         let certificate = self.0.self_signed(&key).unwrap();
         (Certificate::from_der(certificate.der()).unwrap(), Issuer::new(self.0, key))
     }
 
     /// Signed by another, for a new key.
-    pub(super) fn issued_by(self, issuer: &Authority) -> (Certificate, Authority) {
+    pub(crate) fn issued_by(self, issuer: &Authority) -> (Certificate, Authority) {
         let key = KeyPair::generate().unwrap();
         (self.for_key(&key, issuer), Issuer::new(self.0, key))
     }
 
-    pub(super) fn for_key(&self, key: &impl PublicKeyData, issuer: &Authority) -> Certificate {
+    pub(crate) fn for_key(&self, key: &impl PublicKeyData, issuer: &Authority) -> Certificate {
         let certificate = self.0.signed_by(key, issuer).unwrap();
         Certificate::from_der(certificate.der()).unwrap()
     }
 }
 
 impl Pki {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::of(authority("Test Root", None))
     }
 
-    pub(super) fn of(root: Template) -> Self {
+    pub(crate) fn of(root: Template) -> Self {
         let (root, issuer) = root.self_signed();
         Self { root, issuer, serial: Cell::new(1) }
     }
 
-    pub(super) fn root(&self) -> &Certificate {
+    pub(crate) fn root(&self) -> &Certificate {
         &self.root
     }
 
-    pub(super) fn issuer(&self) -> &Authority {
+    pub(crate) fn issuer(&self) -> &Authority {
         &self.issuer
     }
 
     /// Issues with a serial number of its own.
-    pub(super) fn issue(&self, mut template: Template) -> (Certificate, Authority) {
+    pub(crate) fn issue(&self, mut template: Template) -> (Certificate, Authority) {
         self.serial.set(self.serial.get() + 1);
         template.0.serial_number = Some(SerialNumber::from(self.serial.get()));
         template.issued_by(&self.issuer)
     }
 
-    pub(super) fn crl(&self, revoked: &[&Certificate], this_update: u64, next_update: u64) -> Vec<u8> {
+    pub(crate) fn crl(&self, revoked: &[&Certificate], this_update: u64, next_update: u64) -> Vec<u8> {
         crl(&self.issuer, revoked, this_update, next_update)
     }
 }
 
-pub(super) fn crl(
+pub(crate) fn crl(
     issuer: &Authority,
     revoked: &[&Certificate],
     this_update: u64,
@@ -164,6 +164,6 @@ pub(super) fn crl(
     list.signed_by(issuer).unwrap().der().to_vec()
 }
 
-pub(super) fn pem(certificate: &Certificate) -> String {
+pub(crate) fn pem(certificate: &Certificate) -> String {
     pem_rfc7468::encode_string("CERTIFICATE", LineEnding::LF, certificate.der()).unwrap()
 }
