@@ -30,12 +30,7 @@ pub struct FileFacts {
 ///
 /// # Errors
 /// What to say about it.
-pub(crate) fn check_private(
-    name: &str,
-    what: &str,
-    facts: FileFacts,
-    files: &dyn Files,
-) -> Result<(), Diagnostic> {
+pub fn check_private(name: &str, what: &str, facts: FileFacts, files: &dyn Files) -> Result<(), Diagnostic> {
     let refuse = |message| Diagnostic::about_file(Severity::Error, name, message);
     let (me, verb) = (files.effective_uid(), if what.ends_with('s') { "have" } else { "has" });
     if !facts.regular {

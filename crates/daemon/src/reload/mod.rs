@@ -2,6 +2,7 @@
 //!
 //! All of it is done before anything changes, at start and on SIGHUP alike: a configuration is taken whole or refused.
 
+mod credentials;
 mod listen;
 mod peer;
 mod traffic;
@@ -27,10 +28,12 @@ use ike_proto::time::Duration;
 use crate::kernel::Probe;
 use crate::refusal::Refusal;
 use crate::sockets::Listen;
+use credentials::Credentials;
 use traffic::Traffic;
 
 /// What the files may ask for and get, beyond what every configuration needs.
 const GRANTED: &[Feature] = &[
+    Feature::Signatures,
     Feature::Scripts,
     Feature::Privsep,
     Feature::ListenAddresses,
@@ -98,7 +101,9 @@ pub fn load(names: &FileNames, files: &dyn Files) -> Result<(Configuration, Diag
     let (psks, more) = psk::load(&racoon.pre_shared_key, files, true);
     said.append(more);
     let children = racoon.sainfos.iter().map(|sainfo| peer::child_config(sainfo, &mut said)).collect();
-    let peers = racoon.remotes.iter().map(|remote| peer::peer_config(remote, &mut said)).collect();
+    let mut credentials = Credentials::new(&racoon, files, &mut said);
+    let peers =
+        racoon.remotes.iter().map(|remote| peer::peer_config(remote, &mut credentials, &mut said)).collect();
     peer::check_selection(&racoon, &mut said);
     let Some(psks) = psks else { return Err(Refusal::Files(said)) };
     let configuration = Configuration { racoon, psks, policies, peers, children };

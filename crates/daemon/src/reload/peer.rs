@@ -1,16 +1,23 @@
 //! racoon's `remote` and `sainfo` in the engine's words.
 
+use std::sync::Arc;
+
 use coati_config::diag::{Diagnostic, Diagnostics, Place, Severity};
 use coati_config::racoon::RacoonConfig;
 use coati_config::racoon::model::{
-    Authentication, EspProposal, Identifier, IkeProposal, NatTraversal, Remote, RemoteSelector, SaInfo,
+    EspProposal, Identifier, IkeProposal, NatTraversal, Remote, RemoteSelector, SaInfo,
 };
+use ike_crypto::credential::SubjectPattern;
+use ike_crypto::x509::{AltName, Certificate, DistinguishedName, Wildcards, binds};
+use ike_proto::crypto::credential::NamePattern;
 use ike_proto::crypto::suite::{self, Encr};
 use ike_proto::policy::identity::Identity;
-use ike_proto::policy::peer::{ChildConfig, Liveness, LocalId, PeerConfig, UdpEncap};
+use ike_proto::policy::peer::{AuthConfig, ChildConfig, Liveness, LocalId, PeerConfig, UdpEncap};
 use ike_proto::policy::proposal::Offer;
 use ike_proto::time::Duration;
-use ike_proto::wire::registry::{EsnId, IntegId, KeId};
+use ike_proto::wire::registry::{EsnId, IdType, IntegId, KeId};
+
+use super::credentials::{Credentials, Own};
 
 /// racoon's `dpd_retry` and `dpd_maxfail` unless set.
 const DPD_RETRY: Duration = Duration::from_secs(5);
@@ -21,29 +28,23 @@ fn error(said: &mut Diagnostics, place: &Place, message: impl Into<String>) {
 }
 
 /// A `remote`; its children get their settings from a `sainfo`.
-pub(super) fn peer_config(remote: &Remote, said: &mut Diagnostics) -> PeerConfig {
+pub(super) fn peer_config(
+    remote: &Remote,
+    credentials: &mut Credentials<'_>,
+    said: &mut Diagnostics,
+) -> PeerConfig {
     let name = format!("remote {} ({})", remote.selector, remote.place);
     let defaults = PeerConfig::with_defaults(name);
-    let local_id = match &remote.my_identifier {
-        Identifier::Address(None) => LocalId::Address,
-        written => identity(written).map_or_else(
-            || {
-                error(
-                    said,
-                    &remote.place,
-                    "`my_identifier asn1dn` needs certificates, which are not supported yet",
-                );
-                LocalId::Address
-            },
-            LocalId::Fixed,
-        ),
-    };
+    let own = credentials.of(remote, said);
+    let local_id = local_id(remote, &own, said);
+    let (expected_ids, expected_names) = expected(remote, said);
     let idle = remote.dpd_delay.or(defaults.liveness.map(|liveness| liveness.idle));
     let patience = remote.dpd_retry.unwrap_or(DPD_RETRY) * remote.dpd_maxfail.unwrap_or(DPD_MAXFAIL).max(1);
     let lifetimes = remote.proposals.iter().map(|proposal| proposal.lifetime);
     PeerConfig {
         local_id,
-        expected_ids: expected_ids(remote, said),
+        expected_ids,
+        auth: AuthConfig { expected_names, ..own.auth },
         offers: ike_offers(remote, said),
         encap: match remote.nat_traversal {
             NatTraversal::Force => UdpEncap::Force,
@@ -58,34 +59,79 @@ pub(super) fn peer_config(remote: &Remote, said: &mut Diagnostics) -> PeerConfig
     }
 }
 
-/// Who the peer must be; nothing unless `verify_identifier on`: then the key alone says it.
-fn expected_ids(remote: &Remote, said: &mut Diagnostics) -> Vec<Identity> {
-    if !remote.verify_identifier {
-        return Vec::new();
+/// Who we are; what a certificate does not say for itself is said of it.
+fn local_id(remote: &Remote, own: &Own, said: &mut Diagnostics) -> LocalId {
+    let id = match &remote.my_identifier {
+        Identifier::Address(None) => LocalId::Address,
+        Identifier::Asn1Dn(None) => match own.certificate() {
+            Some(certificate) => LocalId::Fixed(subject(certificate.subject().der())),
+            None => {
+                let message = "`my_identifier asn1dn` without a value is the subject of a certificate, and there is none";
+                error(said, &remote.place, message);
+                LocalId::Address
+            }
+        },
+        Identifier::Asn1Dn(Some(written)) => LocalId::Fixed(subject(own.spelling_of(written.der()))),
+        written => identity(written).map_or(LocalId::Address, LocalId::Fixed),
+    };
+    if let Some(certificate) = own.certificate()
+        && !is_named(certificate, &id)
+    {
+        let shown = match &id {
+            LocalId::Address => "the address of this end".to_owned(),
+            LocalId::Fixed(id) => id.to_string(),
+        };
+        let message = format!(
+            "the certificate of {certificate} does not name {shown}, which is this end's identity: peers will refuse it"
+        );
+        let warning = Diagnostic::about_place(Severity::Warning, remote.place.clone(), message);
+        said.push(warning.help("issue it with that name, or write a `my_identifier` that it has"));
     }
-    let mut ids = Vec::new();
+    id
+}
+
+fn subject(der: &[u8]) -> Identity {
+    Identity { id_type: IdType::DER_ASN1_DN, data: der.to_vec() }
+}
+
+/// Whether a certificate names this end. Which address it will have is not known here: one in the certificate is enough.
+fn is_named(certificate: &Certificate, id: &LocalId) -> bool {
+    match id {
+        LocalId::Address => certificate.names().iter().any(|name| matches!(name, AltName::Address(_))),
+        LocalId::Fixed(id) => binds(certificate, id, Wildcards::Refused).is_ok(),
+    }
+}
+
+/// Who the peer must be: identities, and descriptions of distinguished names.
+type Expected = (Vec<Identity>, Vec<Arc<dyn NamePattern>>);
+
+/// Who the peer must be; nothing unless `verify_identifier on`: then the key or the certificate alone says it.
+fn expected(remote: &Remote, said: &mut Diagnostics) -> Expected {
+    let (mut ids, mut names) = Expected::default();
+    if !remote.verify_identifier {
+        return (ids, names);
+    }
     for written in &remote.peers_identifiers {
-        let id = match (written, remote.selector.address()) {
-            (Identifier::Address(None), Some(endpoint)) => Some(Identity::address(endpoint.addr)),
+        match (written, remote.selector.address()) {
+            (Identifier::Address(None), Some(endpoint)) => ids.push(Identity::address(endpoint.addr)),
             (Identifier::Address(None), None) => {
                 let message = "`peers_identifier address` without an address needs a remote with one";
                 error(said, &remote.place, message);
-                continue;
             }
-            (written, _) => identity(written),
-        };
-        match id {
-            Some(id) => ids.push(id),
-            None => {
-                let message = "`peers_identifier asn1dn` needs certificates, which are not supported yet";
-                error(said, &remote.place, message);
+            (Identifier::Asn1Dn(written), _) => {
+                let read = written.as_ref().map(|written| DistinguishedName::from_der(written.der()));
+                match read.transpose() {
+                    Ok(pattern) => names.push(Arc::new(SubjectPattern(pattern))),
+                    Err(why) => error(said, &remote.place, format!("`peers_identifier asn1dn`: {why}")),
+                }
             }
+            (written, _) => ids.extend(identity(written)),
         }
     }
-    if ids.is_empty() && !said.has_errors() {
+    if ids.is_empty() && names.is_empty() && !said.has_errors() {
         error(said, &remote.place, "`verify_identifier on` without a `peers_identifier` lets nobody in");
     }
-    ids
+    (ids, names)
 }
 
 /// `None` for one that only a certificate can show, or that names no value.
@@ -102,11 +148,9 @@ fn identity(written: &Identifier) -> Option<Identity> {
 fn ike_offers(remote: &Remote, said: &mut Diagnostics) -> Vec<Offer> {
     let mut offers = Vec::new();
     for proposal in &remote.proposals {
-        if proposal.auth != Authentication::PreSharedKey {
-            // Said already, as a feature that is not granted.
-            continue;
-        }
         match ike_offer(proposal) {
+            // Two that differ in the way of authentication alone are one: that is not negotiated in IKEv2.
+            Ok(offer) if offers.contains(&offer) => {}
             Ok(offer) => offers.push(offer),
             Err(what) => {
                 let message = format!("Coati has no {what}: this proposal is left out");

@@ -257,7 +257,6 @@ fn what_cannot_be_granted_is_refused_at_its_place() {
         (racoon("frobnicate on;", &sainfo), None, "/etc/racoon.conf:2:"),
         (racoon("", "").replace("sha256", "sha257"), None, "/etc/racoon.conf:3:"),
         (racoon("generate_policy on;", &sainfo), None, "`generate_policy` is not supported yet"),
-        (racoon("my_identifier asn1dn \"C=DE\";", &sainfo), None, "not supported yet"),
         (racoon("verify_identifier on;", &sainfo), None, "lets nobody in"),
         (racoon("verify_identifier on; peers_identifier address;", &sainfo), None, "needs a remote with one"),
         (

@@ -9,6 +9,7 @@ use coati_config::psk::HostKeys;
 use coati_config::racoon::SaInfoQuery;
 use coati_config::racoon::model::{SaInfo, SaInfoId, Selector};
 use coati_config::setkey::model::{Direction, Level, PolicyAction, RuleProtocol, SpdPolicy};
+use ike_proto::policy::peer::PeerConfig;
 use ike_proto::policy::selector::Net;
 use ike_proto::policy::spd;
 
@@ -105,6 +106,9 @@ impl Configuration {
 
     /// Why no key can be found for this traffic's peer, if so.
     pub(super) fn keyless(&self, traffic: &Traffic, keys: &HostKeys<'_>) -> Option<String> {
+        if self.has_signatures(traffic) {
+            return None;
+        }
         let listed = match traffic.peer {
             Some(peer) => keys.lookup_any([peer.to_string()]).is_some(),
             None => {
@@ -121,6 +125,17 @@ impl Configuration {
         let file = self.racoon.pre_shared_key.display();
         let who = traffic.peer.map_or_else(|| traffic.remote.net.to_string(), |peer| peer.to_string());
         (!listed).then(|| format!("{file} has no key for {who}"))
+    }
+
+    /// Whether this traffic's peer and this end can both prove themselves by signatures; of many peers, one can.
+    fn has_signatures(&self, traffic: &Traffic) -> bool {
+        let signs = |peer: &PeerConfig| peer.auth.trust.is_some() && peer.auth.keys().next().is_some();
+        match traffic.peer {
+            Some(peer) => {
+                self.remote_number(peer).ok().and_then(|number| self.peers.get(number)).is_some_and(signs)
+            }
+            None => self.peers.iter().any(signs),
+        }
     }
 
     /// The remote and the sainfo for this traffic; nothing if it is for no single peer and the usual ones will do.

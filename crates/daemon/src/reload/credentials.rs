@@ -1,0 +1,309 @@
+//! racoon's certificate directives in the engine's words: keys of ours, authorities with their CRLs, pinned keys of peers.
+//!
+//! Authorities are those of the directory of `path certificate`, in OpenSSL's hashed names (`<hash>.0`, CRLs in `<hash>.r0`), and
+//! the one of `ca_type`. A missing or expired CRL is named in the log and does not keep a peer out, as with racoon. Everything is
+//! read when the configuration is, and anew at each reload.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use coati_config::diag::{Diagnostic, Diagnostics, Place, Severity};
+use coati_config::files::{Files, check_private};
+use coati_config::plain_rsa::{self, Ends};
+use coati_config::racoon::RacoonConfig;
+use coati_config::racoon::model::{Authentication, NamedFile, OwnCertificate, PeerCertificate, Remote};
+use ike_crypto::credential::{Believed, OwnCredential, Pin};
+use ike_crypto::sign::{RsaNumbers, SigningKey, VerifyingKey};
+use ike_crypto::x509::{Certificate, Crl, DistinguishedName, TrustStore, Wildcards};
+use ike_proto::crypto::credential::Trust;
+use ike_proto::policy::peer::{AuthConfig, Proving};
+use zeroize::Zeroizing;
+
+/// A name in OpenSSL's hashed directory, but for what stands behind the dot.
+const HASH: &str = "[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]";
+
+/// Reads what the remotes name.
+pub(super) struct Credentials<'f> {
+    files: &'f dyn Files,
+    /// Of the certificate directory.
+    authorities: Arc<TrustStore>,
+}
+
+/// How a remote's ends prove themselves, and our certificate.
+#[derive(Default)]
+pub(super) struct Own {
+    /// For the engine.
+    pub(super) auth: AuthConfig,
+    keys: Vec<Arc<OwnCredential>>,
+}
+
+impl Own {
+    /// Our certificate.
+    pub(super) fn certificate(&self) -> Option<&Certificate> {
+        self.keys.iter().find_map(|key| key.certificate())
+    }
+
+    /// A distinguished name in the octets of our certificate, if it is that name: peers may compare octets.
+    pub(super) fn spelling_of<'a>(&'a self, der: &'a [u8]) -> &'a [u8] {
+        let subject = self.certificate().map(Certificate::subject);
+        let same = subject
+            .filter(|subject| DistinguishedName::from_der(der).is_ok_and(|written| written == **subject));
+        same.map_or(der, DistinguishedName::der)
+    }
+}
+
+fn refuse(said: &mut Diagnostics, place: &Place, message: impl Into<String>) {
+    said.push(Diagnostic::about_place(Severity::Error, place.clone(), message));
+}
+
+fn warn(said: &mut Diagnostics, place: &Place, message: impl Into<String>) {
+    said.push(Diagnostic::about_place(Severity::Warning, place.clone(), message));
+}
+
+fn signs(remote: &Remote) -> bool {
+    remote.proposals.iter().any(|proposal| proposal.auth == Authentication::Signature)
+}
+
+impl<'f> Credentials<'f> {
+    /// Reads the certificate directory, if a remote needs it.
+    pub(super) fn new(racoon: &RacoonConfig, files: &'f dyn Files, said: &mut Diagnostics) -> Self {
+        let mut authorities = TrustStore::default();
+        if racoon.remotes.iter().any(signs) {
+            read_directory(&racoon.certificate_dir, files, &mut authorities, said);
+        }
+        Self { files, authorities: Arc::new(authorities) }
+    }
+
+    /// How the ends of `remote` prove themselves.
+    pub(super) fn of(&mut self, remote: &Remote, said: &mut Diagnostics) -> Own {
+        let mut auth = AuthConfig {
+            prove: Vec::new(),
+            accept_shared_key: remote
+                .proposals
+                .iter()
+                .any(|proposal| proposal.auth == Authentication::PreSharedKey),
+            trust: None,
+            send_cert: remote.send_cert,
+            send_certreq: remote.send_certreq,
+            binds_address: remote.selector.address().is_some(),
+            expected_names: Vec::new(),
+        };
+        let authorities = self.authorities_of(remote, said);
+        let keys = if signs(remote) { self.keys(remote, &authorities, said) } else { Vec::new() };
+        for proposal in &remote.proposals {
+            match proposal.auth {
+                Authentication::PreSharedKey if !auth.prove.contains(&Proving::SharedKey) => {
+                    auth.prove.push(Proving::SharedKey);
+                }
+                Authentication::Signature if auth.keys().next().is_none() => {
+                    let keys = keys.iter().map(|key| Proving::Key(Arc::<OwnCredential>::clone(key)));
+                    auth.prove.extend(keys);
+                }
+                Authentication::PreSharedKey | Authentication::Signature => {}
+            }
+        }
+        if signs(remote) {
+            auth.trust = Some(self.trust(remote, authorities, said));
+        }
+        Own { auth, keys }
+    }
+
+    /// The authorities of the directory, and the remote's own.
+    fn authorities_of(&self, remote: &Remote, said: &mut Diagnostics) -> Arc<TrustStore> {
+        let Some(named) = remote.ca_certificate.as_ref().filter(|_| signs(remote)) else {
+            return Arc::clone(&self.authorities);
+        };
+        let mut store = TrustStore::clone(&self.authorities);
+        for certificate in self.certificates(named, "the CA certificate", said).unwrap_or_default() {
+            if let Err(why) = store.add_authority(certificate) {
+                refuse(said, &named.place, format!("{}: {why}", named.path.display()));
+            }
+        }
+        Arc::new(store)
+    }
+
+    fn certificates(
+        &self,
+        named: &NamedFile,
+        what: &str,
+        said: &mut Diagnostics,
+    ) -> Option<Vec<Certificate>> {
+        let shown = named.path.display();
+        let read = match self.files.read(&named.path) {
+            Ok((_, octets)) => Certificate::from_file(&octets).map_err(|error| format!("{shown}: {error}")),
+            Err(error) => Err(format!("cannot read {what} {shown}: {error}")),
+        };
+        read.map_err(|message| refuse(said, &named.place, message)).ok()
+    }
+
+    /// Our keys.
+    fn keys(
+        &self,
+        remote: &Remote,
+        authorities: &Arc<TrustStore>,
+        said: &mut Diagnostics,
+    ) -> Vec<Arc<OwnCredential>> {
+        match &remote.certificate {
+            None => Vec::new(),
+            Some(OwnCertificate::X509 { certificate, key }) => {
+                let chain = self.certificates(certificate, "the certificate", said);
+                let signing = self.private_key(key, said);
+                let (Some(chain), Some(signing)) = (chain, signing) else { return Vec::new() };
+                match OwnCredential::with_certificate(signing, chain, Arc::clone(authorities)) {
+                    Ok(own) => vec![Arc::new(own)],
+                    Err(why) => {
+                        refuse(said, &key.place, format!("{}: {why}", key.path.display()));
+                        Vec::new()
+                    }
+                }
+            }
+            Some(OwnCertificate::PlainRsa { key }) => {
+                let (found, more) = plain_rsa::load_private(&key.path, self.files);
+                said.append(more);
+                let mut keys = Vec::new();
+                for found in found.into_iter().flatten().filter(|found| is_for(&found.ends, remote)) {
+                    let numbers = RsaNumbers {
+                        modulus: found.modulus,
+                        public_exponent: found.public_exponent,
+                        private_exponent: found.private_exponent,
+                        prime1: found.prime1,
+                        prime2: found.prime2,
+                        exponent1: found.exponent1,
+                        exponent2: found.exponent2,
+                        coefficient: found.coefficient,
+                    };
+                    match SigningKey::from_rsa_numbers(&numbers) {
+                        Ok(signing) => keys.push(Arc::new(OwnCredential::raw(signing))),
+                        Err(why) => refuse(said, &found.place, why.to_string()),
+                    }
+                }
+                if keys.is_empty() && !said.has_errors() {
+                    refuse(said, &key.place, format!("{} has no key for this remote", key.path.display()));
+                }
+                keys
+            }
+        }
+    }
+
+    /// A private key in a file that nobody else may read.
+    fn private_key(&self, named: &NamedFile, said: &mut Diagnostics) -> Option<SigningKey> {
+        let shown = named.path.display().to_string();
+        let (facts, octets) = match self.files.read(&named.path) {
+            Ok((facts, octets)) => (facts, Zeroizing::new(octets)),
+            Err(error) => {
+                refuse(said, &named.place, format!("cannot read the private key {shown}: {error}"));
+                return None;
+            }
+        };
+        if let Err(refusal) = check_private(&shown, "the private key", facts, self.files) {
+            said.push(refusal);
+            return None;
+        }
+        SigningKey::from_file(&octets)
+            .map_err(|why| refuse(said, &named.place, format!("{shown}: {why}")))
+            .ok()
+    }
+
+    /// Whom a remote believes: its pinned keys if it has any, else the authorities.
+    fn trust(&self, remote: &Remote, authorities: Arc<TrustStore>, said: &mut Diagnostics) -> Arc<dyn Trust> {
+        if remote.peers_certificates.is_empty() {
+            let plain = matches!(remote.certificate, Some(OwnCertificate::PlainRsa { .. }));
+            if authorities.authorities().next().is_none() && !plain {
+                let message =
+                    "no authority is configured for this remote: no peer's certificate will be accepted";
+                let warning = Diagnostic::about_place(Severity::Warning, remote.place.clone(), message);
+                said.push(
+                    warning.help("add `ca_type x509 \"file\"`, or hash the directory (openssl rehash)"),
+                );
+            }
+            return Arc::new(Believed::new(Some(authorities), Vec::new(), Wildcards::Refused));
+        }
+        if remote.selector.address().is_none() {
+            let message = "a key pinned for any address opens none by itself: traffic needs an address in the peer's certificate, or a `remote` with the address";
+            warn(said, &remote.place, message);
+        }
+        let mut pins = Vec::new();
+        for pinned in &remote.peers_certificates {
+            match pinned {
+                PeerCertificate::X509(named) => pins.extend(self.pinned_certificate(named, said)),
+                PeerCertificate::PlainRsa(named) => pins.extend(self.pinned_keys(named, remote, said)),
+            }
+        }
+        let certificates = pins.iter().any(|pin| matches!(pin, Pin::Certificate(_)));
+        if remote.verify_cert && certificates {
+            Arc::new(Believed::new(Some(authorities), pins, Wildcards::Refused).with_chains())
+        } else {
+            Arc::new(Believed::new(None, pins, Wildcards::Refused))
+        }
+    }
+
+    fn pinned_certificate(&self, named: &NamedFile, said: &mut Diagnostics) -> Option<Pin> {
+        let certificate = self.certificates(named, "the peer's certificate", said)?.swap_remove(0);
+        if let Err(why) = certificate.key() {
+            refuse(said, &named.place, format!("{}: {why}", named.path.display()));
+            return None;
+        }
+        Some(Pin::Certificate(Box::new(certificate)))
+    }
+
+    fn pinned_keys(&self, named: &NamedFile, remote: &Remote, said: &mut Diagnostics) -> Vec<Pin> {
+        let (found, more) = plain_rsa::load_public(&named.path, self.files);
+        said.append(more);
+        let mut pins = Vec::new();
+        for found in found.into_iter().flatten().filter(|found| is_for(&found.ends, remote)) {
+            match VerifyingKey::from_rsa(&found.modulus, &found.exponent) {
+                Ok(key) => pins.push(Pin::Key(Box::new(key))),
+                Err(why) => refuse(said, &found.place, why.to_string()),
+            }
+        }
+        if pins.is_empty() && !said.has_errors() {
+            refuse(said, &named.place, format!("{} has no key for this remote", named.path.display()));
+        }
+        pins
+    }
+}
+
+/// Whether a key is for the ends of a remote; what is not known does not exclude it.
+fn is_for(ends: &Ends, remote: &Remote) -> bool {
+    let address: Option<IpAddr> = remote.selector.address().map(|endpoint| endpoint.addr);
+    match (ends.remote, address) {
+        (Some(net), Some(address)) => net.contains(address),
+        (Some(net), None) => net.prefix == 0,
+        (None, _) => true,
+    }
+}
+
+/// Reads a hashed directory. What is none of an authority's certificates there keeps nobody from starting: it is said.
+fn read_directory(directory: &Path, files: &dyn Files, store: &mut TrustStore, said: &mut Diagnostics) {
+    let mut each = |ending: &str, take: &mut dyn FnMut(&[u8]) -> Result<(), String>| {
+        let pattern = directory.join(format!("{HASH}.{ending}"));
+        let found = pattern.to_str().map(|pattern| files.glob(pattern));
+        for path in found.and_then(Result::ok).unwrap_or_default() {
+            let taken = match files.read(&path) {
+                Ok((_, octets)) => take(&octets),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(why) = taken {
+                let message = format!("passed over: {why}");
+                let name = path.display().to_string();
+                said.push(Diagnostic::about_file(Severity::Warning, &name, message));
+            }
+        }
+    };
+    each("[0-9]*", &mut |octets| {
+        for certificate in Certificate::from_file(octets).map_err(|error| error.to_string())? {
+            store.add_authority(certificate).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    });
+    each("r[0-9]*", &mut |octets| {
+        for crl in Crl::from_file(octets).map_err(|error| error.to_string())? {
+            store.add_crl(crl);
+        }
+        Ok(())
+    });
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! What the certificate directives become, and what is refused.
+
+use std::path::PathBuf;
+
+use coati_config::diag::Diagnostics;
+use coati_config::files::{FileFacts, Memory};
+use ike_crypto::pki::{Issued, KeyKind, Validity, make_authority, make_host};
+use ike_crypto::x509::AltName;
+use ike_proto::policy::identity::Identity;
+use ike_proto::policy::peer::{LocalId, PeerConfig, Proving};
+use ike_proto::wire::registry::{CertEncoding, IdType};
+
+use crate::reload::{Configuration, FileNames, load};
+
+const YEARS: Validity = Validity { from: 1_700_000_000, to: 2_000_000_000 };
+const X509: &str = "certificate_type x509 \"own.pem\" \"own.key\";";
+
+/// An authority and a host's certificate of it.
+struct Pki {
+    authority: Issued,
+    host: Issued,
+}
+
+fn pki() -> Pki {
+    let authority = make_authority("Test Root", KeyKind::P256, YEARS).unwrap();
+    let names = [AltName::Dns("a.example.org".to_owned()), AltName::Address("192.0.2.1".parse().unwrap())];
+    let (certificate, key) = (authority.certificate.as_bytes(), authority.key.expose());
+    let host = make_host(certificate, key, &names, KeyKind::P256, YEARS).unwrap();
+    Pki { authority, host }
+}
+
+/// A racoon.conf whose one remote has these options and ways of authentication, one proposal each.
+fn racoon(remote: &str, options: &str, methods: &[&str]) -> String {
+    let proposals: String = methods
+        .iter()
+        .map(|method| {
+            format!(
+                "proposal {{ encryption_algorithm aes; hash_algorithm sha256; authentication_method {method}; dh_group modp3072; }}\n"
+            )
+        })
+        .collect();
+    format!(
+        "path pre_shared_key \"psk.txt\"; path certificate \"/certs\";
+remote {remote} {{ exchange_mode main; {options}\n{proposals} }}
+sainfo anonymous {{ encryption_algorithm aes; authentication_algorithm hmac_sha256; compression_algorithm deflate; }}"
+    )
+}
+
+fn files(pki: &Pki) -> Memory {
+    let public = FileFacts { regular: true, owner: 0, mode: 0o644 };
+    Memory::new()
+        .with("/etc/psk.txt", "")
+        .with_facts("/certs/0123abcd.0", public, &pki.authority.certificate)
+        .with_facts("/certs/own.pem", public, &pki.host.certificate)
+        .with("/certs/own.key", pki.host.key.expose())
+}
+
+fn names() -> FileNames {
+    FileNames { racoon: PathBuf::from("/etc/racoon.conf"), policies: Vec::new(), ignore_tunnel: false }
+}
+
+fn read(files: &Memory, racoon: &str) -> Result<(Configuration, Diagnostics), String> {
+    load(&names(), &files.clone().with("/etc/racoon.conf", racoon)).map_err(|refusal| refusal.to_string())
+}
+
+fn peer(files: &Memory, racoon: &str) -> (PeerConfig, String) {
+    let (configuration, said) = read(files, racoon).unwrap_or_else(|said| panic!("{said}"));
+    let (peers, _) = configuration.peers([]);
+    let peer = peers.by_address("192.0.2.2".parse().unwrap()).unwrap();
+    (PeerConfig::clone(peer), said.to_string())
+}
+
+fn refusal(files: &Memory, racoon: &str) -> String {
+    read(files, racoon).expect_err("it was taken")
+}
+
+#[test]
+fn a_certificate_its_key_and_the_directory_of_authorities_reach_the_engine() {
+    let pki = pki();
+    let text = racoon("192.0.2.2", &format!("{X509} my_identifier fqdn \"a.example.org\";"), &["rsasig"]);
+    let (peer, said) = peer(&files(&pki), &text);
+    let [Proving::Key(own)] = peer.auth.prove.as_slice() else { panic!("{:?}", peer.auth) };
+    assert_eq!(own.certs()[0].encoding, CertEncoding::X509_SIGNATURE);
+    let trust = peer.auth.trust.as_ref().unwrap();
+    assert_eq!(trust.requests()[0].authorities.len(), 20);
+    assert!(own.is_asked_for(&trust.requests()[0]));
+    assert!(!peer.auth.accept_shared_key && peer.auth.send_cert && peer.auth.send_certreq);
+    assert!(peer.auth.binds_address);
+    assert_eq!(peer.local_id, LocalId::Fixed(Identity::fqdn("a.example.org")));
+    assert!(!said.contains("does not name"), "{said}");
+}
+
+#[test]
+fn both_ways_of_authentication_are_taken_and_the_first_is_shown() {
+    let pki = pki();
+    let two = |methods: &[&str]| peer(&files(&pki), &racoon("anonymous", X509, methods)).0;
+    let psk_first = two(&["pre_shared_key", "rsasig"]);
+    assert!(matches!(psk_first.auth.prove.as_slice(), [Proving::SharedKey, Proving::Key(_)]));
+    assert!(psk_first.auth.accept_shared_key && psk_first.auth.trust.is_some());
+    assert_eq!(psk_first.offers.len(), 1, "they differ in nothing that IKEv2 negotiates");
+    let key_first = two(&["rsasig", "pre_shared_key"]);
+    assert!(matches!(key_first.auth.prove.as_slice(), [Proving::Key(_), Proving::SharedKey]));
+    let psk_alone = two(&["pre_shared_key"]);
+    assert_eq!(psk_alone.auth.prove, [Proving::SharedKey]);
+    assert!(psk_alone.auth.trust.is_none());
+    assert!(!key_first.auth.binds_address, "an anonymous remote says nothing of addresses");
+}
+
+#[test]
+fn distinguished_names_are_the_certificates_or_as_written() {
+    let pki = pki();
+    let options = |id: &str| {
+        format!(
+            "{X509} my_identifier asn1dn {id}; verify_identifier on; peers_identifier asn1dn \"C=DE, CN=*\";"
+        )
+    };
+    for id in ["", "\"CN=A.example.org\""] {
+        let (peer, said) = peer(&files(&pki), &racoon("192.0.2.2", &options(id), &["rsasig"]));
+        let LocalId::Fixed(own) = &peer.local_id else { panic!("{id}") };
+        assert_eq!(own.id_type, IdType::DER_ASN1_DN);
+        assert!(own.data.windows(13).any(|text| text == b"a.example.org"), "as in the certificate: {own}");
+        assert!(!said.contains("does not name"), "{said}");
+        let name = |text| {
+            let name = ike_crypto::x509::DistinguishedName::from_text(text).unwrap();
+            Identity { id_type: IdType::DER_ASN1_DN, data: name.der().to_vec() }
+        };
+        assert!(peer.expects(&name("C=DE, CN=anything")) && !peer.expects(&name("C=AT, CN=anything")));
+        assert!(!peer.expects(&Identity::fqdn("C=DE, CN=anything")));
+    }
+    let (_, said) = peer(&files(&pki), &racoon("192.0.2.2", &options("\"CN=other\""), &["rsasig"]));
+    assert!(said.contains("does not name"), "{said}");
+}
+
+#[test]
+fn a_pinned_certificate_is_enough_only_where_chains_are_not_asked_for() {
+    let pki = pki();
+    let other = self::pki();
+    let files = files(&pki).with("/certs/peer.pem", &other.host.certificate);
+    for (verify, chained) in [("on", true), ("off", false)] {
+        let options = format!("{X509} peers_certfile x509 \"peer.pem\"; verify_cert {verify};");
+        let (peer, _) = peer(&files, &racoon("192.0.2.2", &options, &["rsasig"]));
+        let shown = format!("{:?}", peer.auth.trust.unwrap());
+        assert!(shown.contains("1 pinned"), "{shown}");
+        assert_eq!(shown.contains("1 authorities"), chained, "{verify}: {shown}");
+    }
+    let options = format!("{X509} peers_certfile x509 \"peer.pem\"; verify_cert off;");
+    let (_, said) = peer(&files, &racoon("anonymous", &options, &["rsasig"]));
+    assert!(said.contains("opens none by itself"), "{said}");
+}
+
+#[test]
+fn a_ca_of_the_remote_stands_beside_the_directory() {
+    let pki = pki();
+    let other = self::pki();
+    let files = files(&pki).with("/certs/ca.pem", &other.authority.certificate);
+    let options = format!("{X509} ca_type x509 \"ca.pem\"; send_cr off;");
+    let (peer, _) = peer(&files, &racoon("192.0.2.2", &options, &["rsasig"]));
+    assert_eq!(peer.auth.trust.as_ref().unwrap().requests()[0].authorities.len(), 40);
+    assert!(!peer.auth.send_certreq);
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_with_its_place_and_a_reason() {
+    let pki = pki();
+    let other = self::pki();
+    let text = racoon("192.0.2.2", X509, &["rsasig"]);
+    let weak = FileFacts { regular: true, owner: 0, mode: 0o640 };
+    let foreign = FileFacts { regular: true, owner: 7, mode: 0o600 };
+    let encrypted = include_bytes!("../../../../ike-crypto/testdata/encrypted.pem");
+    let key = pki.host.key.expose();
+    for (files, why) in [
+        (files(&pki).with_facts("/certs/own.key", weak, key), "weak file permission 0640"),
+        (files(&pki).with_facts("/certs/own.key", foreign, key), "invalid owner uid 7"),
+        (files(&pki).with("/certs/own.key", encrypted), "encrypted with a passphrase"),
+        (files(&pki).with("/certs/own.key", other.host.key.expose()), "is not the one of the certificate"),
+        (files(&pki).with("/certs/own.key", "nothing"), "own.key: not a valid private key"),
+        (files(&pki).with("/certs/own.pem", "nothing"), "own.pem: not a certificate"),
+        (files(&pki).with("/certs/own.pem", ""), "own.pem: not a certificate"),
+    ] {
+        let said = refusal(&files, &text);
+        assert!(said.contains(why), "{why}:\n{said}");
+        assert!(!said.contains("MIG"), "a key is shown:\n{said}");
+    }
+    let missing = racoon("192.0.2.2", "certificate_type x509 \"x.pem\" \"x.key\";", &["rsasig"]);
+    let said = refusal(&files(&pki), &missing);
+    assert!(
+        said.contains("racoon.conf:2:") && said.contains("cannot read the certificate /certs/x.pem"),
+        "{said}"
+    );
+    for (option, why) in [
+        ("ca_type x509 \"own.pem\";", "has no CA flag"),
+        ("ca_type x509 \"none.pem\";", "cannot read the CA certificate /certs/none.pem"),
+        ("peers_certfile x509 \"own.key\";", "there is no certificate in the file"),
+        ("peers_certfile plain_rsa \"own.pem\";", "own.pem"),
+        ("my_identifier asn1dn; certificate_type plain_rsa \"own.key\";", "own.key"),
+    ] {
+        let said = refusal(&files(&pki), &racoon("192.0.2.2", &format!("{X509} {option}"), &["rsasig"]));
+        assert!(said.contains(why), "{option}:\n{said}");
+    }
+}
+
+#[test]
+fn a_bad_file_in_the_directory_is_named_and_passed_over() {
+    let pki = pki();
+    let files = files(&pki)
+        .with("/certs/99999999.0", "nothing")
+        .with("/certs/99999999.r0", "nothing")
+        .with("/certs/88888888.0", &pki.host.certificate)
+        .with("/certs/notes.txt", "nothing");
+    let (peer, said) = peer(&files, &racoon("192.0.2.2", X509, &["rsasig"]));
+    assert_eq!(peer.auth.trust.unwrap().requests()[0].authorities.len(), 20);
+    for name in ["99999999.0", "99999999.r0", "88888888.0"] {
+        assert!(said.contains(name), "{name}: {said}");
+    }
+    assert!(!said.contains("notes.txt"), "{said}");
+}
+
+#[test]
+fn a_remote_that_lets_nobody_in_is_said_so() {
+    let pki = pki();
+    let files = files(&pki).with("/certs/0123abcd.0", "");
+    let (_, said) = peer(&files, &racoon("192.0.2.2", X509, &["rsasig"]));
+    assert!(said.contains("no authority is configured"), "{said}");
+}
