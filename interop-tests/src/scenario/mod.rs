@@ -10,6 +10,7 @@ mod policies;
 mod recovery;
 mod refuse;
 mod rekeys;
+mod setkey;
 mod stop;
 mod stranger;
 mod swan_outages;
@@ -93,6 +94,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(stranger::all());
     all.extend(refuse::all());
     all.extend(rekeys::all());
+    all.extend(setkey::all());
     all.extend(both_start::all());
     all.extend(swan_outages::all());
     all.push(demo::scenario());

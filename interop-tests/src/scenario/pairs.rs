@@ -22,7 +22,7 @@ pub(super) const SERVICE: u16 = 7200;
 pub(super) struct Hosts {
     pub(super) coatis: Host,
     pub(super) swans: Host,
-    ports: [Port; 2],
+    pub(super) ports: [Port; 2],
     pairs: Vec<[Pair; 2]>,
     pub(super) times: Times,
     /// SPIs that a killed charon has left in its kernel.
