@@ -43,7 +43,8 @@ pub enum Command {
     after_help = "Files that begin with `flush; spdflush;` own every policy of the kernel's main database, those of sockets left \
                   out: what they do not name is deleted. Any other files own only what they name. SAs are not touched, \
                   `add` and `flush` are not carried out: that is for `setkey -f`. IPv6 neighbour discovery is kept out of \
-                  IPsec by policies that no file names, as coatid does."
+                  IPsec by policies that no file names, as coatid does. A coatid without --policy follows what it finds in the kernel; \
+                  one with --policy loads its files itself: tell it by `coati reload`."
 )]
 pub struct Arguments {
     /// A file of policies in setkey's language; may be given several times. Without any: /etc/ipsec-tools.conf and

@@ -65,6 +65,7 @@ A file is checked whole before anything changes. A file with an error changes no
 refuses: what was done is taken back. Policies that are there and wanted are not touched, `spdflush` or not: nothing
 passes in clear while a file is loaded again.
 `hmac-sha256` is truncated to 96 bits, as setkey's was on Linux; write `hmac-sha256-128` for RFC 4868's 128 bits.
+A coatid without --policy follows the policies that it finds in the kernel; one with --policy puts those of its own files back.
 All is done by XFRM netlink; security labels (-ctx), esp-old, ah-old and tcp are refused.
 
 Exit code: 0, or 1 if a command failed, and with -h and -V.

@@ -59,3 +59,43 @@ fn line(event: &Event) -> String {
         Event::Unreadable(malformed) => format!("unreadable message: {malformed}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use xfrm_sys::{
+        AlgorithmName, Direction, Encryption, FakeKernel, Key, Policy, Prefix, Sa, SaId, Selector, Template,
+        Xfrm,
+    };
+
+    use super::*;
+
+    #[test]
+    fn an_event_is_a_line_without_keys() {
+        let mut fake = FakeKernel::new();
+        let mut events = fake.monitor(&Group::ALL).unwrap();
+        let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|address| Prefix::host(address.parse().unwrap()));
+        let mut policy = Policy::new(Selector::new(one, other), Direction::OUT);
+        policy.templates = vec![Template::esp_transport(one.address)];
+        fake.add_policy(&policy).unwrap();
+        let index = fake.policies()[0].index;
+        fake.raise_acquire(index, policy.selector).unwrap();
+        let mut sa = Sa::new(one.address, SaId::esp(other.address, 0x1234));
+        sa.encryption = Some(Encryption { name: AlgorithmName::CBC_AES, key: Key::new(vec![0x5a; 16]) });
+        fake.add_sa(&sa).unwrap();
+        fake.raise_expire(sa.id, true);
+        fake.flush_policies().unwrap();
+        let told: Vec<String> =
+            std::iter::from_fn(|| events.recv().unwrap()).map(|event| line(&event)).collect();
+        let expected = [
+            "new policy out 192.0.2.1/32 > 192.0.2.2/32 allow priority 0 index ",
+            "acquire esp 0x00000000 to 192.0.2.2 from 192.0.2.1 seq ",
+            "new SA esp 0x00001234 to 192.0.2.2 from 192.0.2.1 transport reqid 0",
+            "hard expire SA esp 0x00001234 to 192.0.2.2",
+            "flushed policies",
+        ];
+        assert_eq!(told.len(), expected.len(), "{told:#?}");
+        for (line, expected) in told.iter().zip(expected) {
+            assert!(line.starts_with(expected) && !line.contains("5a5a"), "{line}");
+        }
+    }
+}

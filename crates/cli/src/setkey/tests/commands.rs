@@ -127,6 +127,25 @@ fn a_file_with_a_syntax_error_changes_nothing_and_names_its_line() {
 }
 
 #[test]
+fn a_file_cut_anywhere_is_carried_out_or_changes_nothing() {
+    let file =
+        format!("{}{}", MESH.replace("192.0.2.2", "192.0.2.3"), add(0x1001, &format!("-E aes-cbc {KEY}")));
+    let mut whole = 0;
+    for cut in 0..=file.len() {
+        let fake = loaded(MESH);
+        let since = fake.journal().len();
+        if load(&fake, &file[..cut]).well {
+            whole += 1;
+            let unfinished = file[..cut].lines().skip(1).last().and_then(|line| line.split(';').next_back());
+            assert_eq!(unfinished.unwrap_or_default().trim(), "", "cut at {cut}");
+        } else {
+            assert_eq!(asked(&fake, since), [], "cut at {cut}");
+        }
+    }
+    assert!(whole > 7, "{whole}");
+}
+
+#[test]
 fn a_refusal_of_the_kernel_at_any_step_is_taken_back_and_names_its_line() {
     let keyed = add(0x1001, &format!("-E aes-cbc {KEY}")) + &add(0x1002, &format!("-E aes-cbc {KEY}"));
     let file = MESH.replace("192.0.2.2", "192.0.2.3").replacen("flush;\nspdflush", "spdflush", 1) + &keyed;
