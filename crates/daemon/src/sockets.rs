@@ -336,6 +336,24 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
+    async fn messages_of_1280_and_of_3000_octets_are_sent_and_taken_whole() {
+        for (any, own) in [("127.0.0.1:0", "127.0.0.1:0"), ("[::1]:0", "[::1]:0")] {
+            let sockets = pair_of(any, own, true);
+            let [server, client] = [0, 1].map(|n| sockets.sockets[n].get_ref().bound);
+            for length in [1280, 3000] {
+                // Behind the marker of IKE.
+                let octets = [0; 4].into_iter().chain((0..=250_u8).cycle());
+                let datagram: Vec<u8> = octets.take(length).collect();
+                let flow = Flow { local: client, remote: server, natt: true };
+                sockets.send(&Transmit { flow, datagram: datagram.clone() }).unwrap();
+                let mut buffer = vec![0; LONGEST_DATAGRAM];
+                let (_, _, taken) = next(&sockets, &mut buffer).await;
+                assert!(buffer[..taken] == datagram, "{taken} of {length} octets");
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
     async fn a_datagram_for_everybody_is_refused_and_the_next_one_read() {
         let sockets = pair_of("0.0.0.0:0", "127.0.0.1:0", false);
         let [server, client] = [0, 1].map(|n| sockets.sockets[n].get_ref().bound);

@@ -183,6 +183,7 @@ pub fn reaction(error: &Error, stage: Stage) -> Reaction {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::registry::PayloadType;
 
     #[test]
     fn nothing_unauthenticated_closes_or_answers_except_an_incompatible_first_request() {
@@ -197,6 +198,15 @@ mod tests {
             }
             let closes = reaction(error, Stage::InitRequest);
             assert!(matches!(closes, Reaction::Drop | Reaction::Notify), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_fault_without_a_name_of_its_own_is_invalid_syntax() {
+        let fault = crate::wire::Fault::Trailing;
+        let unreadable = WireError::Malformed { payload: PayloadType::SA, offset: 7, fault };
+        for error in [Error::malformed("whatever it is"), Error::from(unreadable)] {
+            assert_eq!(error.told(), Notify::error(NotifyType::INVALID_SYNTAX));
         }
     }
 

@@ -38,7 +38,8 @@ impl Telling {
     }
 
     /// The message with its exchange and payloads replaced, sealed again with the same keys and IV; nobody gets the first one.
-    fn resealed(&self, message: &[u8], exchange: ExchangeType, payloads: &[Payload]) -> Option<Vec<u8>> {
+    #[must_use]
+    pub fn resealed(&self, message: &[u8], exchange: ExchangeType, payloads: &[Payload]) -> Option<Vec<u8>> {
         let header = Header::read(message).ok()?;
         let Ok(Located::Sealed(sealed)) = locate(message, &header) else { return None };
         let iv = message.get(sealed.associated_len..)?.first_chunk()?;

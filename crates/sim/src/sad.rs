@@ -86,6 +86,8 @@ pub struct ModelSad {
     notices: VecDeque<Notice>,
     installed: Vec<SaKey>,
     limits: Lifetimes,
+    /// Reservations that are refused from now on.
+    refusing: u32,
 }
 
 #[derive(Debug)]
@@ -110,7 +112,13 @@ impl ModelSad {
             notices: VecDeque::new(),
             installed: Vec::new(),
             limits,
+            refusing: 0,
         }
+    }
+
+    /// The next so many reservations are refused.
+    pub const fn refuse_spis(&mut self, count: u32) {
+        self.refusing = count;
     }
 
     /// Sets the clock; what has lapsed by now goes.
@@ -300,6 +308,10 @@ impl ModelSad {
 
 impl Sad for ModelSad {
     fn reserve_spi(&mut self, request: &SpiRequest) -> Result<ChildSpi, SadError> {
+        if let Some(left) = self.refusing.checked_sub(1) {
+            self.refusing = left;
+            return Err(SadError::Refused("no SPI is free".to_owned()));
+        }
         loop {
             // 0 to 255 are reserved (RFC 4303 §2.1).
             let spi = ChildSpi(u32::try_from(self.rng.below(1 << 32)).unwrap_or(0));

@@ -23,6 +23,15 @@ fn a_key_is_the_rest_of_the_line() {
 }
 
 #[test]
+fn a_key_of_any_length_is_whole() {
+    for len in [64, 65, 128, 1000] {
+        let key: String = ('!'..='~').cycle().take(len).collect();
+        let (file, _) = keys(&format!("192.0.2.1 {key}\n"));
+        assert_eq!(file.lookup("192.0.2.1").unwrap().expose(), key.as_bytes(), "{len}");
+    }
+}
+
+#[test]
 fn hexadecimal_keys_are_decoded() {
     let (file, said) = keys(&format!("a {GOOD}\nb 0x00 ff\t10"));
     assert_eq!(file.lookup("a").unwrap().len(), 32);

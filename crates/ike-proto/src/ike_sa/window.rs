@@ -317,6 +317,26 @@ mod tests {
     }
 
     #[test]
+    fn ids_wear_out_and_never_begin_anew() {
+        let (settings, mut rng) = (Retransmission::default(), Rng::new(&Seed::from_u64(1)));
+        let at = |next, expected| Window { next, expected, ..Window::default() };
+        // A rekey is due long before the last id, whichever end uses them up.
+        assert!(!at(WORN, WORN).is_worn());
+        assert!(at(WORN + 1, 0).is_worn() && at(0, WORN + 1).is_worn());
+        let mut window = at(u32::MAX - 1, u32::MAX - 1);
+        assert_eq!(window.classify(u32::MAX - 1), Inbound::New);
+        window.begin();
+        window.answered(answer());
+        assert_eq!(window.classify(u32::MAX), Inbound::Outside, "the last one is never taken");
+        assert_eq!(window.classify(0), Inbound::Outside);
+        for _ in 0..3 {
+            window.sent(Instant::ZERO, ExchangeType::INFORMATIONAL, answer(), &settings, &mut rng);
+            window.acknowledge(Instant::ZERO);
+        }
+        assert_eq!(window.next_id(), u32::MAX);
+    }
+
+    #[test]
     fn a_withdrawn_request_gives_its_id_back() {
         let (settings, mut rng) = (Retransmission::default(), Rng::new(&Seed::from_u64(1)));
         let mut window = Window::default();

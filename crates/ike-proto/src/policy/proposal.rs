@@ -251,6 +251,7 @@ pub fn expect_key(method: KeId, sent: Option<&Ke>) -> Result<&Ke, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{Attribute, AttributeValue};
 
     fn esp(encr: Encr, integ: &[IntegId], esn: &[EsnId]) -> Offer {
         Offer { encr: vec![encr], integ: integ.to_vec(), esn: esn.to_vec(), ..Offer::default() }
@@ -321,6 +322,29 @@ mod tests {
         let mut wrong_spi = good;
         wrong_spi.proposals[0].spi = vec![1];
         assert_eq!(choose_esp(&ours, &wrong_spi, None), None);
+    }
+
+    #[test]
+    fn an_unknown_transform_or_attribute_leaves_the_others_acceptable() {
+        let ours = [esp(Encr::AES_256_GCM, &[], &[EsnId::NO_ESN])];
+        let good = esp_payload(&ours);
+        let known = good.proposals[0].transforms[0].clone();
+        let odd = Attribute { kind: 99, value: AttributeValue::Short(1) };
+        let unknown = Transform { id: 60_000, key_bits: None, ..known.clone() };
+        let strange = Transform { other_attributes: vec![odd], ..known.clone() };
+        // In front of the one we want, or alone.
+        for unacceptable in [unknown, strange] {
+            let mut beside = good.clone();
+            beside.proposals[0].transforms.insert(0, unacceptable.clone());
+            let chosen = choose_esp(&ours, &beside, None).unwrap();
+            assert_eq!(chosen.answer.transforms[0], known);
+            let mut alone = good.clone();
+            alone.proposals[0].transforms[0] = unacceptable;
+            assert_eq!(choose_esp(&ours, &alone, None), None);
+            // Another proposal is not touched by it.
+            alone.proposals.push(Proposal { number: 2, ..good.proposals[0].clone() });
+            assert_eq!(choose_esp(&ours, &alone, None).unwrap().answer.number, 2);
+        }
     }
 
     #[test]

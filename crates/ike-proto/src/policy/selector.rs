@@ -299,6 +299,7 @@ fn type_and_code(ts: &IpSelector) -> Option<(Option<u16>, Option<u16>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::registry::TsType;
 
     fn net(text: &str) -> Net {
         let (address, prefix) = text.split_once('/').unwrap();
@@ -315,6 +316,19 @@ mod tests {
 
     fn ts(selectors: &[IpSelector]) -> Ts {
         Ts { selectors: selectors.iter().cloned().map(TrafficSelector::Ip).collect() }
+    }
+
+    #[test]
+    fn selectors_of_unknown_types_are_left_out() {
+        let policy = selector("192.0.2.0/24", "198.51.100.0/24", 6);
+        let (local, remote) = selector("192.0.2.1/32", "198.51.100.2/32", 6).ts();
+        let unknown =
+            TrafficSelector::Unknown { ts_type: TsType::SECLABEL, protocol: 0, octets: b"label".to_vec() };
+        let mixed = |ip| Ts { selectors: vec![unknown.clone(), TrafficSelector::Ip(ip), unknown.clone()] };
+        let found = policy.narrow(&mixed(local), &mixed(remote));
+        assert_eq!(found, Some(selector("192.0.2.1/32", "198.51.100.2/32", 6)));
+        let alone = Ts { selectors: vec![unknown.clone()] };
+        assert_eq!(policy.narrow(&alone, &mixed(remote)), None);
     }
 
     #[test]

@@ -311,6 +311,18 @@ mod tests {
     }
 
     #[test]
+    fn reserved_fields_are_ignored() {
+        // Of the proposal, of a transform's head, and behind its type.
+        for (from, to) in
+            [("00 00 002e", "00 a5 002e"), ("03 00 000c", "03 5a 000c"), ("01 00 0014", "01 ff 0014")]
+        {
+            assert!(BODY.contains(from), "{from}");
+            assert_eq!(read(&BODY.replacen(from, to, 1)), read(BODY), "{to}");
+        }
+        assert!(read(BODY).is_ok());
+    }
+
+    #[test]
     fn lengths_counts_and_markers_must_agree() {
         let (length, value) = (Fault::Length, Fault::Value);
         for (what, from, to, offset, fault) in [

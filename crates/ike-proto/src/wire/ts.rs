@@ -225,6 +225,15 @@ mod tests {
     }
 
     #[test]
+    fn the_reserved_field_is_ignored() {
+        let zero = octets("01 000000 07 06 0010 0050 005a c0000201 c00002fe");
+        let other = octets("01 a5ff01 07 06 0010 0050 005a c0000201 c00002fe");
+        let read = Payload::read(PayloadType::TS_I, &other);
+        assert!(read.is_ok());
+        assert_eq!(read, Payload::read(PayloadType::TS_I, &zero));
+    }
+
+    #[test]
     fn a_selector_that_cannot_be_is_refused() {
         for (what, hex) in [
             ("none", "00 000000"),
