@@ -79,6 +79,8 @@ pub struct Core {
     pub expires_at: Instant,
     /// Whether another has been asked for in its place.
     pub replaced: bool,
+    /// Whether its lifetime is over, and only another handshake is waited for.
+    pub is_over: bool,
     /// Rekeys of it that the peer has put off in a row.
     pub refusals: u8,
     /// When the peer first put off an exchange, none having been served since.
@@ -146,6 +148,7 @@ impl Core {
             rekey_at: Instant::MAX,
             expires_at: Instant::MAX,
             replaced: false,
+            is_over: false,
             refusals: 0,
             put_off_since: None,
             liveness_at: Instant::MAX,

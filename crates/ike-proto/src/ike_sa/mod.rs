@@ -382,11 +382,14 @@ impl IkeSa {
     /// Its rekeys have failed for too long (RFC 7296 §2.8): another takes its place, or it ends.
     fn expire(&mut self, env: &mut Env<'_>) {
         let cause = "its lifetime is over";
-        if std::mem::replace(&mut self.common.core.replaced, true) {
+        let core = &mut self.common.core;
+        // The handshake that was to take its place may have failed at this very moment.
+        if core.is_over || core.replaced {
             self.tear_down(env, cause, End::Fault);
             self.say_goodbye(env);
         } else {
-            self.common.core.expires_at = env.now + env.config.handshake_lifetime;
+            (core.is_over, core.replaced) = (true, true);
+            core.expires_at = env.now + env.config.handshake_lifetime;
             env.signals.push(Signal::Reestablish(cause.to_owned()));
         }
     }

@@ -203,3 +203,24 @@ fn whoever_is_put_off_waits_and_after_minutes_makes_another_ike_sa() {
     table.pass(Duration::from_secs(5));
     assert_eq!(table.ike_sa(0).spi_i, request.header.spi_i);
 }
+
+#[test]
+fn an_ike_sa_ends_with_its_lifetime_when_nothing_can_take_its_place() {
+    let (mut table, mut request) = asked();
+    table.lost = Box::new(|sent| sent.is(ExchangeType::IKE_SA_INIT));
+    let old = request.spis();
+    let delete = loop {
+        let refusal = table.answer(&request, &[notify(NotifyType::NO_PROPOSAL_CHOSEN)]);
+        table.deliver(&refusal);
+        let next = table.until(|sent| sent.from == 0 && sent.spis() == old && !sent.is_response());
+        if next.deletes_ike() {
+            break next;
+        }
+        request = next;
+    };
+    // One and a half lifetimes and 30 s; then another is tried for a minute in its place.
+    let age = delete.at.since(Instant::ZERO);
+    assert!((Duration::from_secs(1530)..=Duration::from_secs(1600)).contains(&age), "{age:?}");
+    assert!(table.ike_sas(0).is_empty());
+    assert_eq!(table.hosts[0].sad.live().count(), 0);
+}
