@@ -240,7 +240,13 @@ impl Children {
     }
 
     /// Takes over a predecessor's children.
-    pub fn inherit(&mut self, now: Instant, children: Vec<Child>) {
+    pub fn inherit(&mut self, now: Instant, mut children: Vec<Child>) {
+        for child in &mut children {
+            // A response on the old IKE SA is not waited for any more.
+            if let Stage::Draining { until } = &mut child.stage {
+                *until = (now + GRACE).min(*until);
+            }
+        }
         self.list.extend(children);
         self.arm(now);
     }
@@ -311,7 +317,25 @@ impl Children {
     /// Removes the outbound half of a superseded child; its inbound half stays for packets under way.
     pub fn drain(&mut self, env: &mut Env<'_>, core: &Core, id: ChildId, cause: &str) {
         let until = env.now + GRACE;
-        let Some(child) = self.get_mut(id).filter(|child| child.is_current()) else { return };
+        match self.get_mut(id).map(|child| &mut child.stage) {
+            // Its outbound half went with the peer's own DELETE.
+            Some(Stage::Draining { until: drained }) => *drained = until.min(*drained),
+            Some(_) => self.close_outbound(env, core, id, until, cause),
+            None => {}
+        }
+        self.arm(env.now);
+    }
+
+    /// The peer deletes a child while our own DELETE of it is out: the outbound half goes now, and the inbound half with the
+    /// response (RFC 7296 §1.4.1), or with the IKE SA if none comes.
+    pub fn await_drain(&mut self, env: &mut Env<'_>, core: &Core, id: ChildId, cause: &str) {
+        if self.get(id).is_some_and(Child::is_current) {
+            self.close_outbound(env, core, id, Instant::MAX, cause);
+        }
+    }
+
+    fn close_outbound(&mut self, env: &mut Env<'_>, core: &Core, id: ChildId, until: Instant, cause: &str) {
+        let Some(child) = self.get_mut(id) else { return };
         let (spi_in, mode) = (child.spi_in, child.mode);
         let [_, outbound] = child.keys(&core.path);
         child.stage = Stage::Draining { until };

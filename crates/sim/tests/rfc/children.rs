@@ -131,6 +131,37 @@ fn both_delete_one_child_outbound_with_the_request_inbound_with_the_response() {
 }
 
 #[test]
+fn an_inbound_sa_that_both_delete_stays_until_the_response() {
+    let (mut table, _, theirs, old) = both_delete();
+    let lost = |sent: &Message| sent.is(INFORMATIONAL);
+    table.lost = Box::new(lost);
+    table.react(&theirs);
+    // Longer than what is under way may take.
+    table.pass(Duration::from_secs(8));
+    assert!(table.holds(0, old.spi_in), "the response is not there yet");
+}
+
+#[test]
+fn a_delete_that_is_only_queued_is_none_and_the_peers_is_answered_as_usual() {
+    let mut table = Table::up(&plain());
+    let old = table.expire(0, false);
+    table.lost = Box::new(|sent| sent.is(INFORMATIONAL));
+    table.pass(Duration::from_secs(15));
+    // The second host asks whether the first is there, and has no answer when it is to delete the old child.
+    let voice = table.voice(0);
+    let hint = table.shout(&voice, voice.header, &[notify(NotifyType::INVALID_IKE_SPI)]);
+    table.deliver(&hint);
+    table.pass(Duration::from_secs(10));
+    assert!(table.sent.iter().all(|sent| sent.from == 0 || sent.deleted().is_empty()));
+    let ours = table.last(0, voice.spis());
+    assert_eq!(ours.deleted(), [old.spi_in]);
+    let answers = table.react(&ours);
+    assert_eq!(answers[0].deleted(), [old.spi_out]);
+    table.pass(Duration::from_secs(6));
+    assert!(!table.holds(1, old.spi_in) && !table.holds(1, old.spi_out));
+}
+
+#[test]
 fn no_response_names_a_child_that_both_delete() {
     let (mut table, ours, theirs, _) = both_delete();
     for request in [ours, theirs] {

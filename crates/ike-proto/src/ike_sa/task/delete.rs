@@ -98,10 +98,10 @@ pub fn handle_informational(env: &mut Env<'_>, common: &mut Common, flow: Flow, 
 /// The peer does not receive on `spi_out` any more. Gives the SPI that is to be named in the answer.
 fn delete_child(env: &mut Env<'_>, common: &mut Common, spi_out: ChildSpi) -> Option<ChildSpi> {
     let found = common.children.by_spi_out(spi_out).filter(|child| child.is_current());
-    let found = found.map(|child| (child.id, child.spi_in, child.policy, child.deleting));
+    let found = found.map(|child| (child.id, child.spi_in, child.policy));
     let ours = match &found {
         None => Ours::Absent,
-        Some((.., true)) => Ours::Deleting,
+        Some((id, ..)) if common.tasks.retires(*id) => Ours::Deleting,
         Some((id, ..)) => match common.children.get(*id).map(|child| &child.stage) {
             Some(Stage::Superseded { .. }) => Ours::Superseded,
             // Both ends rekeyed it; that the peer deletes it says that the peer's successor is there.
@@ -110,7 +110,7 @@ fn delete_child(env: &mut Env<'_>, common: &mut Common, spi_out: ChildSpi) -> Op
             _ => Ours::Idle,
         },
     };
-    let (id, spi_in, policy, ..) = found?;
+    let (id, spi_in, policy) = found?;
     let cause = if ours == Ours::Superseded { "rekeyed" } else { "deleted by the peer" };
     match collision::child(ours, Theirs::Delete) {
         Verdict::Serve if ours == Ours::Superseded => {
@@ -127,7 +127,7 @@ fn delete_child(env: &mut Env<'_>, common: &mut Common, spi_out: ChildSpi) -> Op
         }
         Verdict::AnswerEmpty | Verdict::Refuse(_) => {
             // The peer does not receive on it any more, whatever it answers to our own DELETE (RFC 7296 §1.4.1).
-            common.children.drain(env, &common.core, id, cause);
+            common.children.await_drain(env, &common.core, id, cause);
             None
         }
     }

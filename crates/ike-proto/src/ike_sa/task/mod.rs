@@ -184,6 +184,12 @@ impl Tasks {
         matches!(&self.active, Some(Active::Creating(creating)) if creating.replaces() == Some(child))
     }
 
+    /// Whether our DELETE of this child, which has a successor, is under way.
+    #[must_use]
+    pub fn retires(&self, child: ChildId) -> bool {
+        matches!(self.active, Some(Active::RetiringChild(retiring)) if retiring == child)
+    }
+
     /// Whether our rekey of this child is under way and the peer has made a successor too.
     #[must_use]
     pub fn has_crossed(&self, child: ChildId) -> bool {
