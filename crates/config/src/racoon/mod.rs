@@ -14,6 +14,7 @@ mod lexer;
 mod lookup;
 mod lower;
 pub mod model;
+pub mod options;
 mod parser;
 
 use std::path::Path;

@@ -220,6 +220,21 @@ fn a_policy_without_a_key_is_refused_and_named_if_its_traffic_would_be_lost() {
 }
 
 #[test]
+fn the_table_of_options_says_what_the_daemon_grants() {
+    use coati_config::racoon::options::{Fate, OPTIONS};
+    let wishes = OPTIONS.iter().filter_map(|row| row.feature.map(|feature| (row, feature)));
+    for (row, feature) in wishes.filter(|(row, _)| row.fate != Fate::Refused) {
+        let expected =
+            match (GRANTED.contains(&feature), WITHOUT_EFFECT.iter().any(|(other, _)| *other == feature)) {
+                (false, _) => row.fate == Fate::NotYet,
+                (true, true) => row.fate == Fate::NoMeaning,
+                (true, false) => !matches!(row.fate, Fate::NotYet | Fate::NoMeaning),
+            };
+        assert!(expected, "the row in config/src/racoon/options.rs is behind what is granted here: {row}");
+    }
+}
+
+#[test]
 fn networks_and_pairs_of_psk_txt_give_keys() {
     let other = KEY.replace('9', "7");
     let policies = "spdadd 192.0.2.1 192.0.2.2 any -P out ipsec esp/transport//require;

@@ -155,11 +155,14 @@ impl Lowering<'_> {
     fn listen(&mut self, source: &Arc<Source>, options: Vec<Spanned<ListenOption>>) {
         for option in options {
             let feature = match &option.value {
-                ListenOption::Isakmp(_) | ListenOption::IsakmpNatt(_) => Feature::ListenAddresses,
-                ListenOption::StrictAddress => Feature::StrictAddress,
-                ListenOption::AdminSocket { .. } | ListenOption::AdminSocketDisabled => Feature::AdminSocket,
+                ListenOption::Isakmp(_) | ListenOption::IsakmpNatt(_) => Some(Feature::ListenAddresses),
+                ListenOption::StrictAddress => Some(Feature::StrictAddress),
+                ListenOption::AdminSocket { .. } => Some(Feature::AdminSocket),
+                ListenOption::AdminSocketDisabled => None,
             };
-            self.uses(feature, source, &option.span);
+            if let Some(feature) = feature {
+                self.uses(feature, source, &option.span);
+            }
             let listen = &mut self.config.listen;
             match option.value {
                 ListenOption::Isakmp(endpoint) => listen.isakmp.push(endpoint),

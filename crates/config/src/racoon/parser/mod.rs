@@ -15,6 +15,26 @@ use crate::diag::{Diagnostic, Diagnostics, Severity, Source};
 /// The longest piece of the file that a message repeats, in characters.
 const LONGEST_QUOTE: usize = 40;
 
+/// Every keyword that begins an option, and where: what [`super::options::OPTIONS`] must have.
+#[cfg(test)]
+pub(crate) fn keywords() -> Vec<(super::options::Block, String)> {
+    use super::options::Block;
+    fn of<T>(block: Block, table: &[(&'static str, T)], before: &str) -> Vec<(Block, String)> {
+        table.iter().map(|(keyword, _)| (block, format!("{before}{keyword}"))).collect()
+    }
+    [
+        of(Block::Top, statement::NAMES, ""),
+        of(Block::Top, statement::PATHS, "path "),
+        of(Block::Listen, statement::LISTEN, ""),
+        of(Block::Timer, statement::TIMER, ""),
+        of(Block::Privsep, statement::PRIVSEP, ""),
+        of(Block::Remote, remote::NAMES, ""),
+        of(Block::Proposal, remote::PROPOSAL, ""),
+        of(Block::SaInfo, sainfo::OPTIONS, ""),
+    ]
+    .concat()
+}
+
 /// Reads one file's statements; includes are not followed here.
 pub(crate) fn parse(
     source: std::sync::Arc<Source>,

@@ -12,7 +12,7 @@ use crate::racoon::lexer::Kind;
 use crate::racoon::model::{DEFAULT_LIFETIME, GeneratePolicy, NatTraversal, ScriptEvent};
 
 #[derive(Clone, Copy)]
-enum Name {
+pub(super) enum Name {
     Switch(Switch),
     Number(NumberOption),
     RemoteAddress,
@@ -35,7 +35,7 @@ enum Name {
     Proposal,
 }
 
-const NAMES: &[(&str, Name)] = &[
+pub(super) const NAMES: &[(&str, Name)] = &[
     ("remote_address", Name::RemoteAddress),
     ("exchange_mode", Name::ExchangeMode),
     ("doi", Name::Doi),
@@ -72,6 +72,16 @@ const NAMES: &[(&str, Name)] = &[
     ("rekey", Name::Rekey),
     ("ph1id", Name::Number(NumberOption::Ph1id)),
     ("proposal", Name::Proposal),
+];
+
+pub(super) const PROPOSAL: &[(&str, u8)] = &[
+    ("lifetime", 0),
+    ("encryption_algorithm", 1),
+    ("hash_algorithm", 2),
+    ("authentication_method", 3),
+    ("dh_group", 4),
+    ("gss_id", 5),
+    ("gssapi_id", 5),
 ];
 
 impl Parser<'_, '_> {
@@ -300,16 +310,7 @@ impl Parser<'_, '_> {
     }
 
     fn proposal_option(&mut self) -> Parsed<Spanned<ProposalOption>> {
-        const OPTIONS: &[(&str, u8)] = &[
-            ("lifetime", 0),
-            ("encryption_algorithm", 1),
-            ("hash_algorithm", 2),
-            ("authentication_method", 3),
-            ("dh_group", 4),
-            ("gss_id", 5),
-            ("gssapi_id", 5),
-        ];
-        let name = self.option_name(OPTIONS, "an option of proposal")?;
+        let name = self.option_name(PROPOSAL, "an option of proposal")?;
         let start = self.peek().span.start;
         let value = match name.value {
             0 => match self.lifetime()? {

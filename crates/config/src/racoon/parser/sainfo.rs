@@ -6,6 +6,15 @@ use crate::racoon::algorithms;
 use crate::racoon::ast::{SaInfoBlock, SaInfoOption, SaInfoSide, Spanned, WrittenAlgorithm};
 use crate::racoon::lexer::Kind;
 
+pub(super) const OPTIONS: &[(&str, u8)] = &[
+    ("pfs_group", 0),
+    ("remoteid", 1),
+    ("lifetime", 2),
+    ("encryption_algorithm", 3),
+    ("authentication_algorithm", 4),
+    ("compression_algorithm", 5),
+];
+
 impl Parser<'_, '_> {
     /// What stands behind `sainfo`.
     pub(super) fn sainfo_block(&mut self) -> Parsed<SaInfoBlock> {
@@ -149,14 +158,6 @@ impl Parser<'_, '_> {
     }
 
     fn sainfo_option(&mut self) -> Parsed<Spanned<SaInfoOption>> {
-        const OPTIONS: &[(&str, u8)] = &[
-            ("pfs_group", 0),
-            ("remoteid", 1),
-            ("lifetime", 2),
-            ("encryption_algorithm", 3),
-            ("authentication_algorithm", 4),
-            ("compression_algorithm", 5),
-        ];
         let name = self.option_name(OPTIONS, "an option of sainfo")?;
         let start = self.peek().span.start;
         let value = match name.value {

@@ -8,7 +8,7 @@ use crate::racoon::lexer::Kind;
 use crate::racoon::model::LogLevel;
 
 #[derive(Clone, Copy)]
-enum Name {
+pub(super) enum Name {
     Path,
     Include,
     Log,
@@ -26,7 +26,33 @@ enum Name {
     SaInfo,
 }
 
-const NAMES: &[(&str, Name)] = &[
+pub(super) const PATHS: &[(&str, PathKind)] = &[
+    ("include", PathKind::Include),
+    ("pre_shared_key", PathKind::PreSharedKey),
+    ("certificate", PathKind::Certificate),
+    ("certificates", PathKind::Certificate),
+    ("script", PathKind::Script),
+    ("scripts", PathKind::Script),
+    ("backupsa", PathKind::BackupSa),
+    ("pidfile", PathKind::PidFile),
+];
+
+pub(super) const LISTEN: &[(&str, u8)] =
+    &[("isakmp", 0), ("isakmp_natt", 1), ("strict_address", 2), ("adminsock", 3)];
+
+pub(super) const TIMER: &[(&str, u8)] = &[
+    ("counter", 0),
+    ("interval", 1),
+    ("persend", 2),
+    ("phase1", 3),
+    ("phase2", 4),
+    ("natt_keepalive", 5),
+    ("auto_exit_delay", 6),
+];
+
+pub(super) const PRIVSEP: &[(&str, u8)] = &[("user", 0), ("group", 1), ("chroot", 2)];
+
+pub(super) const NAMES: &[(&str, Name)] = &[
     ("path", Name::Path),
     ("include", Name::Include),
     ("log", Name::Log),
@@ -112,18 +138,8 @@ impl Parser<'_, '_> {
     }
 
     fn path(&mut self) -> Parsed<StatementKind> {
-        const KINDS: &[(&str, PathKind)] = &[
-            ("include", PathKind::Include),
-            ("pre_shared_key", PathKind::PreSharedKey),
-            ("certificate", PathKind::Certificate),
-            ("certificates", PathKind::Certificate),
-            ("script", PathKind::Script),
-            ("scripts", PathKind::Script),
-            ("backupsa", PathKind::BackupSa),
-            ("pidfile", PathKind::PidFile),
-        ];
         let kind = self.option_name(
-            KINDS,
+            PATHS,
             "`include`, `pre_shared_key`, `certificate`, `script`, `backupsa` or `pidfile`",
         )?;
         if let word @ ("certificates" | "scripts") = self.lexer.text(&kind.span) {
@@ -158,9 +174,7 @@ impl Parser<'_, '_> {
     }
 
     fn listen_option(&mut self) -> Parsed<Spanned<ListenOption>> {
-        const OPTIONS: &[(&str, u8)] =
-            &[("isakmp", 0), ("isakmp_natt", 1), ("strict_address", 2), ("adminsock", 3)];
-        let name = self.option_name(OPTIONS, "`isakmp`, `isakmp_natt`, `strict_address` or `adminsock`")?;
+        let name = self.option_name(LISTEN, "`isakmp`, `isakmp_natt`, `strict_address` or `adminsock`")?;
         let value = match name.value {
             0 => ListenOption::Isakmp(self.endpoint()?.value),
             1 => ListenOption::IsakmpNatt(self.endpoint()?.value),
@@ -200,17 +214,8 @@ impl Parser<'_, '_> {
     }
 
     fn timer_option(&mut self) -> Parsed<Spanned<TimerOption>> {
-        const OPTIONS: &[(&str, u8)] = &[
-            ("counter", 0),
-            ("interval", 1),
-            ("persend", 2),
-            ("phase1", 3),
-            ("phase2", 4),
-            ("natt_keepalive", 5),
-            ("auto_exit_delay", 6),
-        ];
         let what = "`counter`, `interval`, `persend`, `phase1`, `phase2` or `natt_keepalive`";
-        let name = self.option_name(OPTIONS, what)?;
+        let name = self.option_name(TIMER, what)?;
         let value = match name.value {
             0 => TimerOption::Counter(self.number()?.value),
             1 => TimerOption::Interval(self.time()?.value),
@@ -247,8 +252,7 @@ impl Parser<'_, '_> {
     }
 
     fn privsep_option(&mut self) -> Parsed<Spanned<PrivsepOption>> {
-        const OPTIONS: &[(&str, u8)] = &[("user", 0), ("group", 1), ("chroot", 2)];
-        let name = self.option_name(OPTIONS, "`user`, `group` or `chroot`")?;
+        let name = self.option_name(PRIVSEP, "`user`, `group` or `chroot`")?;
         let value = match name.value {
             0 => PrivsepOption::User(self.text_or_word("a user")?),
             1 => PrivsepOption::Group(self.text_or_word("a group")?),

@@ -9,6 +9,7 @@ use crate::files::Memory;
 use crate::net::{Endpoint, IpNet};
 
 mod leniency;
+mod options;
 
 const PROPOSAL: &str = "proposal { encryption_algorithm aes 256; hash_algorithm sha256;
     authentication_method pre_shared_key; dh_group modp3072; }";
