@@ -307,12 +307,15 @@ impl Parser<'_, '_> {
         };
         self.next();
         let is_decimal = !reqid.is_empty() && reqid.bytes().all(|octet| octet.is_ascii_digit());
-        match reqid.parse::<u32>().ok().filter(|reqid| is_decimal && *reqid <= LARGEST_REQID) {
-            Some(0) => Ok(Level::Unique(None)),
-            Some(reqid) => Ok(Level::Unique(Some(reqid))),
-            None => {
-                self.fail(token.span, format!("after `unique:`, expected a number from 1 to {LARGEST_REQID}"))
+        match reqid.parse::<u32>() {
+            Ok(0) if is_decimal => Ok(Level::Unique(None)),
+            Ok(reqid) if is_decimal && reqid <= LARGEST_REQID => Ok(Level::Unique(Some(reqid))),
+            Ok(_) if is_decimal => {
+                let message = format!("a reqid above {LARGEST_REQID} is not for hand-written policies: one is given, as the kernel did");
+                self.warn(token.span, message);
+                Ok(Level::Unique(None))
             }
+            _ => self.fail(token.span, format!("after `unique:`, expected a number from 1 to {LARGEST_REQID}")),
         }
     }
 }

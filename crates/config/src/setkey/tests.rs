@@ -177,6 +177,7 @@ fn rules_have_modes_ends_and_levels() {
     assert_eq!(level("esp/transport//use"), Level::Use);
     assert_eq!(level("esp/transport//unique"), Level::Unique(None));
     assert_eq!(level("esp/transport//unique:4"), Level::Unique(Some(4)));
+    assert_eq!(level("esp/transport//unique:16384"), Level::Unique(None));
     assert_eq!((Level::Unique(Some(4)).reqid(), Level::Require.reqid()), (4, 0));
     let ends = |src: &str, dst: &str, port| {
         let end =
@@ -210,7 +211,7 @@ fn rules_have_modes_ends_and_levels() {
         ("esp/tunnel/192.0.2.1-::1/require", "different families"),
         ("esp/tunnel/192.0.2.1/require", "expected `-` and the destination"),
         ("esp/transport//requir", "did you mean `require`?"),
-        ("esp/transport//unique:16384", "a number from 1 to 16383"),
+        ("esp/transport//unique:99999999999", "a number from 1 to 16383"),
         ("esp/transport//unique:0x4", "a number from 1 to 16383"),
         ("esp/transport/me-any/use", "for policies of sockets"),
         ("esp/transport/require", "expected `/` and a level"),
