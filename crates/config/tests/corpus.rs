@@ -1,6 +1,9 @@
 //! Files of real estates. They keep their owners' licences and are no part of this project: the tests read them where
 //! `COATI_CORPUS` says, or beside the workspace, and say so when they are not there. The tables below are about the files
-//! beside the workspace; of others only the verdicts are printed.
+//! that are usually there; of others only the verdicts are printed.
+
+#[path = "facts/mod.rs"]
+mod facts;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -39,13 +42,13 @@ fn verdicts(folder: &Path, language: &str) -> BTreeMap<String, (usize, String)> 
 }
 
 /// Whether the tables below are about this folder's files; prints the verdicts if they are not.
-fn is_known(verdicts: &BTreeMap<String, (usize, String)>) -> bool {
-    let foreign = std::env::var_os("COATI_CORPUS").is_some();
-    for (name, (errors, said)) in verdicts.iter().filter(|_| foreign) {
+fn is_known(folder: &Path, verdicts: &BTreeMap<String, (usize, String)>) -> bool {
+    let known = folder.join("racoon/01-jack2-appliance.conf").is_file();
+    for (name, (errors, said)) in verdicts.iter().filter(|_| !known) {
         let verdict = if *errors > 0 { "refused" } else { "accepted" };
         println!("{name}: {verdict}\n{said}");
     }
-    !foreign
+    known
 }
 
 /// What racoon's own parser said of each file, from the last column of the index.
@@ -86,7 +89,7 @@ const TAKEN_RACOON: &[&str] = &[
 fn racoon_files_of_real_estates_get_the_verdict_they_deserve() {
     let Some(folder) = corpus() else { return };
     let verdicts = verdicts(&folder, "racoon");
-    if !is_known(&verdicts) {
+    if !is_known(&folder, &verdicts) {
         return;
     }
     for (name, (errors, said)) in verdicts {
@@ -108,7 +111,7 @@ fn racoon_files_of_real_estates_get_the_verdict_they_deserve() {
 fn setkey_files_of_real_estates_get_the_verdict_of_setkey() {
     let Some(folder) = corpus() else { return };
     let verdicts = verdicts(&folder, "setkey");
-    if !is_known(&verdicts) {
+    if !is_known(&folder, &verdicts) {
         return;
     }
     for (name, (errors, said)) in verdicts {
@@ -124,4 +127,35 @@ fn key_files_of_real_estates_are_read() {
     for (_, (errors, said)) in verdicts(&folder, "psk") {
         assert_eq!(errors, 0, "{said}");
     }
+}
+
+/// What was found right when the models were read by hand against their files: a line for each block and command.
+#[test]
+fn models_of_real_estates_say_what_their_files_say() {
+    let Some(folder) = corpus() else { return };
+    if !is_known(&folder, &BTreeMap::new()) {
+        return;
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus.facts");
+    let mut found = String::new();
+    for language in ["racoon", "setkey", "psk"] {
+        let entries =
+            std::fs::read_dir(folder.join(language)).expect("the corpus has a folder for each language");
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        paths.sort();
+        for path in paths {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let octets = std::fs::read(&path).expect("a file");
+            found += &facts::of(language, &name, &octets);
+        }
+    }
+    if std::env::var_os("UPDATE_FACTS").is_some() {
+        std::fs::write(&path, found).expect("the facts are written");
+        return;
+    }
+    let written = std::fs::read_to_string(&path).expect("the facts");
+    for (number, (found, written)) in found.lines().zip(written.lines()).enumerate() {
+        assert_eq!(found, written, "line {} of {}", number + 1, path.display());
+    }
+    assert_eq!(found.lines().count(), written.lines().count());
 }

@@ -256,6 +256,33 @@ mod tests {
         assert_eq!(language("x", "192.0.2.1 key\n"), Language::Psk);
     }
 
+    /// The project's own files: beside each the line that it gives, laid out for people. They are written anew with
+    /// `UPDATE_CORPUS=1 cargo test -p xtask the_projects_own`.
+    #[test]
+    fn the_projects_own_files_give_what_is_written_beside_them() {
+        let root = crate::run::root().unwrap().join("crates/config/tests/data");
+        let mut names = Vec::new();
+        walk(&root, Path::new(""), &mut names).unwrap();
+        names.retain(|name| name.extension().is_none_or(|extension| extension != "json"));
+        assert!(names.len() > 8, "{names:?}");
+        let files = Folder { root: root.clone() };
+        for name in names {
+            let found = judge(&name, &files).unwrap();
+            let beside = root.join(&name).with_added_extension("json");
+            if std::env::var_os("UPDATE_CORPUS").is_some() {
+                fs::write(&beside, format!("{found:#}\n")).unwrap();
+                continue;
+            }
+            let written: Value = serde_json::from_str(&fs::read_to_string(&beside).unwrap()).unwrap();
+            assert!(
+                found == written,
+                "{} is not what {} says; it is\n{found:#}",
+                name.display(),
+                beside.display()
+            );
+        }
+    }
+
     #[test]
     fn a_folder_is_judged_file_by_file_without_its_machine() {
         let root = std::env::temp_dir().join(format!("coati-corpus-{}", std::process::id()));

@@ -311,11 +311,15 @@ impl Parser<'_, '_> {
             Ok(0) if is_decimal => Ok(Level::Unique(None)),
             Ok(reqid) if is_decimal && reqid <= LARGEST_REQID => Ok(Level::Unique(Some(reqid))),
             Ok(_) if is_decimal => {
-                let message = format!("a reqid above {LARGEST_REQID} is not for hand-written policies: one is given, as the kernel did");
+                let message = format!(
+                    "a reqid above {LARGEST_REQID} is not for hand-written policies: one is given, as the kernel did"
+                );
                 self.warn(token.span, message);
                 Ok(Level::Unique(None))
             }
-            _ => self.fail(token.span, format!("after `unique:`, expected a number from 1 to {LARGEST_REQID}")),
+            _ => {
+                self.fail(token.span, format!("after `unique:`, expected a number from 1 to {LARGEST_REQID}"))
+            }
         }
     }
 }

@@ -22,7 +22,11 @@ pub(super) fn find(octets: &[u8]) -> Vec<Range<usize>> {
                 until_key = 0;
                 length
             }
-            octet if octet.is_ascii_whitespace() || matches!(octet, b';' | b'#') => 1,
+            b';' => {
+                until_key = 0;
+                1
+            }
+            octet if octet.is_ascii_whitespace() || *octet == b'#' => 1,
             _ => {
                 let ends = |octet: &u8| octet.is_ascii_whitespace() || matches!(octet, b';' | b'"');
                 let length = rest.iter().position(ends).unwrap_or(rest.len());
@@ -53,7 +57,7 @@ mod tests {
 
     #[test]
     fn keys_are_found_and_spis_are_not() {
-        let text = "add a b esp 0x12345678 -E aes-cbc 0xabcdef -A hmac-md5 plain; # add -A x \"old\"\n0x123456789ab \"open\nend";
+        let text = "add -E null; visible -A x; add a b esp 0x12345678 -E aes-cbc 0xabcdef -A hmac-md5 plain; # add -A x \"old\"\n0x123456789ab \"open\nend";
         let found: Vec<&str> = find(text.as_bytes()).into_iter().map(|range| &text[range]).collect();
         assert_eq!(found, ["0xabcdef", "plain", "\"old\"", "0x123456789ab", "\"open\nend"]);
     }

@@ -127,6 +127,14 @@ impl Draft {
         }
     }
 
+    /// The address it is for, whichever way it is said.
+    const fn address(&self) -> Option<&Endpoint> {
+        match &self.name {
+            RemoteName::Address(endpoint) => Some(endpoint),
+            RemoteName::Anonymous(_) | RemoteName::Named(_) => self.remote_address.as_ref(),
+        }
+    }
+
     fn uses_signatures(&self, remote: &Remote) -> bool {
         remote.proposals.iter().any(|proposal| proposal.auth == Authentication::Signature)
     }
@@ -149,7 +157,7 @@ impl Lowering<'_> {
                         source: Arc::clone(source),
                         span,
                         name: draft.name,
-                        remote_address: None,
+                        remote_address: parent.address().cloned(),
                         ..parent.clone()
                     };
                 }

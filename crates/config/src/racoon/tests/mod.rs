@@ -306,6 +306,28 @@ fn a_child_inherits_overrides_and_appends() {
 }
 
 #[test]
+fn a_named_child_is_for_its_parents_address_unless_it_says_another() {
+    let text = format!(
+        "remote 192.0.2.1 [600] {{ exchange_mode main; {PROPOSAL} }} remote \"a\" inherit 192.0.2.1 [600]; remote \"b\" inherit \"a\";
+        remote \"c\" inherit \"a\" {{ remote_address 192.0.2.3; }} remote anonymous inherit \"c\"; remote 192.0.2.5 inherit \"c\";"
+    );
+    let addresses: Vec<Option<String>> = config(&text)
+        .remotes
+        .iter()
+        .map(|remote| remote.selector.address().map(ToString::to_string))
+        .collect();
+    let expected = [
+        Some("192.0.2.1[600]"),
+        Some("192.0.2.1[600]"),
+        Some("192.0.2.1[600]"),
+        Some("192.0.2.3"),
+        None,
+        Some("192.0.2.5"),
+    ];
+    assert_eq!(addresses, expected.map(|address| address.map(str::to_owned)));
+}
+
+#[test]
 fn an_inherited_line_is_warned_of_once() {
     let text = "remote \"a\" { exchange_mode main; proposal { encryption_algorithm 3des; hash_algorithm sha256;
         authentication_method rsasig; dh_group 14; } certificate_type x509 \"c\" \"k\"; verify_identifier on; peers_identifier asn1dn; }
