@@ -276,9 +276,11 @@ fn flushes(alice: &Site<'_>, bob: &Site<'_>, secret: &Marker) -> Result<()> {
     alice.await_no_sas()?;
     bob.await_no_sas()?;
     alice.said(&format!("vd {gateway}"))?;
-    let gone = alice.ctl(&format!("ds isakmp inet {} {gateway}", alice.end.pair.local));
-    let gone = { gone }.output().context(|| "racoonctl".to_owned())?;
+    let mut gone = alice.ctl(&format!("ds isakmp inet {} {gateway}", alice.end.pair.local));
+    let gone = gone.output().context(|| "racoonctl".to_owned())?;
     ensure!(gone.status.code() == Some(1) && !gone.stderr.is_empty(), "what is not there was deleted");
+    // TCP first: a datagram that asks for the SA is lost.
+    traffic::tcp(&bob.end.host, &alice.end.host, duel::to(bob.end, 7000), secret, 1024)?;
     duel::protected_traffic(bob.end, alice.end, secret)?;
     alice.await_hooks(&["phase1_up", "phase1_down", "phase1_up", "phase1_down", "phase1_up"])
 }
