@@ -220,9 +220,9 @@ mod tests {
         assert_eq!(keys("10.2.0.1"), [&b"wide"[..], b"any"]);
         assert_eq!(keys("192.0.2.1"), [&b"any"[..]]);
         let narrow = Credential::SharedKey(Arc::clone(&db.keys_for(None, address("10.1.1.2"))[0]));
-        assert!(db.authorizes(&narrow, address("10.1.200.1")));
+        assert!(db.authorizes(&narrow, None, address("10.1.200.1")));
         for not in ["10.1.1.1", "10.2.0.1", "192.0.2.1"] {
-            assert!(!db.authorizes(&narrow, address(not)), "{not}");
+            assert!(!db.authorizes(&narrow, None, address(not)), "{not}");
         }
         assert_eq!(db.psks.len(), 4);
     }
