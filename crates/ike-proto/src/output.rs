@@ -286,7 +286,9 @@ impl fmt::Display for Event {
             }
             What::ChildUp { .. } => self.write_child_up(f),
             What::ChildFailed { selector, cause } => {
-                f.write_str("phase2 negotiation failed: ")?;
+                let is_silence = cause.starts_with(cause::TIME_UP) || cause.starts_with(cause::NO_ANSWER);
+                f.write_str("phase2 negotiation failed")?;
+                f.write_str(if is_silence { " due to time up. " } else { ": " })?;
                 match selector {
                     Some(selector) => write!(f, "{selector}")?,
                     None => self.write_ends(f, "<=>")?,
@@ -458,6 +460,10 @@ mod tests {
             (
                 What::ChildFailed { selector: None, cause: cause("x") },
                 "phase2 negotiation failed: 192.0.2.1[",
+            ),
+            (
+                What::ChildFailed { selector: None, cause: cause("no answer to CREATE_CHILD_SA") },
+                "phase2 negotiation failed due to time up. 192.0.2.1[4500]<=>192.0.2.2[4500]: no answer",
             ),
         ] {
             let line = said(what);

@@ -142,7 +142,9 @@ impl Configuration {
     pub(super) fn choose(&self, traffic: &Traffic) -> Result<Option<Chosen>, String> {
         let Some(peer) = traffic.peer else { return self.choose_for_many(traffic) };
         let remote = self.remote_number(peer)?;
-        let child = self.sainfo_number(traffic, peer, remote).ok_or("no sainfo is for this traffic")?;
+        let child = self
+            .sainfo_number(traffic, peer, remote)
+            .ok_or("failed to get sainfo: no sainfo is for this traffic")?;
         Ok(Some((peer, remote, child)))
     }
 
@@ -158,7 +160,9 @@ impl Configuration {
         }
         for (number, remote) in candidates {
             let peer = remote.selector.address().map_or(traffic.remote.net.addr, |endpoint| endpoint.addr);
-            let chosen = self.sainfo_number(traffic, peer, number).ok_or("no sainfo is for this traffic")?;
+            let chosen = self
+                .sainfo_number(traffic, peer, number)
+                .ok_or("failed to get sainfo: no sainfo is for this traffic")?;
             if Some(chosen) != self.default_child(number) {
                 return Err("a policy for a whole network needs `sainfo anonymous`".to_owned());
             }

@@ -191,7 +191,7 @@ impl Endpoint {
             let Some((newer, older)) = self.sas.get(&new).zip(self.sas.get(&other)) else { continue };
             let overlapped = newer.common.core.born <= older.common.core.since;
             if older.is_established() && !overlapped && self.same_identities(new, other) {
-                self.with_sa(cx, other, |sa, env| sa.forget(env, "INITIAL_CONTACT from the peer"));
+                self.with_sa(cx, other, |sa, env| sa.forget(env, "received INITIAL-CONTACT"));
             }
         }
     }
