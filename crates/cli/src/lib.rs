@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use coati_control::client::{Client, Error};
-use coati_control::protocol::DEFAULT_SOCKET;
+use coati_control::protocol::{DEFAULT_SOCKET, RACOON_SOCKET};
 
 /// Speaks to coatid, the keying daemon.
 #[derive(Debug, Parser)]
@@ -133,7 +133,12 @@ fn ask(cli: &Cli) -> Result<Printed, Error> {
 }
 
 fn answer(cli: &Cli) -> Result<String, Error> {
-    let mut client = Client::connect(&cli.socket)?;
+    let mut sockets = vec![cli.socket.clone()];
+    if cli.socket.as_os_str() == DEFAULT_SOCKET {
+        // A daemon that was called racoon listens where racoon did.
+        sockets.push(RACOON_SOCKET.into());
+    }
+    let mut client = Client::connect_to_any(&sockets)?;
     match cli.command {
         Command::Status { json } => {
             let status = client.status()?;

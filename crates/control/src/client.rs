@@ -279,3 +279,31 @@ fn refusal(error: &str, parameters: &Value) -> Error {
         None => Error::Refused(format!("coatid refuses: {error} {parameters}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn the_first_socket_with_a_daemon_is_taken_and_what_is_wrong_with_one_that_is_there_is_said() {
+        let dir = std::env::temp_dir().join(format!("coati-client-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        let [absent, dead, alive] = ["absent", "dead", "alive"].map(|name| dir.join(name));
+        drop(UnixListener::bind(&dead).unwrap());
+        let _daemon = UnixListener::bind(&alive).unwrap();
+        let said = |sockets: &[&PathBuf]| {
+            let sockets: Vec<PathBuf> = sockets.iter().map(|path| (*path).clone()).collect();
+            Client::connect_to_any(&sockets).map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(said(&[&absent, &dead, &alive]), Ok(()));
+        let nobody = format!("coatid is not running: nobody listens on {}", dead.display());
+        assert_eq!(said(&[&dead, &absent]), Err(nobody.clone()));
+        assert_eq!(said(&[&absent, &dead]), Err(nobody));
+        let nothing = format!("coatid is not running: there is no {}", absent.display());
+        assert_eq!(said(&[&absent, &dir.join("other")]), Err(nothing));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

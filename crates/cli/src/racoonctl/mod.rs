@@ -17,14 +17,19 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use coati_control::client::{Client, Error as ClientError, Watch};
+use coati_config::files::Disk;
+use coati_control::client::{Client as Daemon, Error as ClientError, Watch};
 use coati_control::event::{Event, Kind};
 use coati_control::protocol::{DEFAULT_SOCKET, Flush, Pair, RACOON_SOCKET};
 use coati_control::status::Status;
 use jiff::tz::TimeZone;
+use xfrm_sys::{Client, Protocol, Xfrm};
+use zeroize::Zeroizing;
 
 use options::{Command, Options, Parsed, SaKind};
 use saopts::SaOpts;
+
+use crate::setkey::{Ports, Scene, dump_sas};
 
 /// What is printed when a tunnel or a pair of SAs is there; racoon wrote it so.
 const ESTABLISHED: &str = "VPN connexion established\n";
@@ -108,8 +113,8 @@ fn sockets(options: &Options) -> Vec<PathBuf> {
     }
 }
 
-fn connect(options: &Options) -> Result<Client, ClientError> {
-    Client::connect_to_any(&sockets(options))
+fn connect(options: &Options) -> Result<Daemon, ClientError> {
+    Daemon::connect_to_any(&sockets(options))
 }
 
 fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure> {
@@ -178,9 +183,25 @@ fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure> {
     }
 }
 
-/// The text of `setkey -D`.
-fn show_kernel_sas(kind: SaKind, _out: &mut impl Write) -> Result<(), Failure> {
-    Err(Failure(format!("show-sa {kind} comes with setkey -D, which this build does not have")))
+/// The text of `setkey -D`, keys included: only who may ask the kernel gets it, whatever the socket's mode is.
+fn show_kernel_sas(kind: SaKind, out: &mut impl Write) -> Result<(), Failure> {
+    let refused = |error: xfrm_sys::Error| Failure(error.to_string());
+    let mut kernel = Client::open().map_err(refused)?;
+    let text = kernel_sas(&mut kernel, kind, &Scene::current(&Disk)).map_err(refused)?;
+    Ok(out.write_all(text.as_bytes())?)
+}
+
+fn kernel_sas(
+    kernel: &mut impl Xfrm,
+    kind: SaKind,
+    scene: &Scene,
+) -> Result<Zeroizing<String>, xfrm_sys::Error> {
+    let protocol = match kind {
+        SaKind::Esp => Some(Protocol::ESP),
+        SaKind::Ah => Some(Protocol::AH),
+        SaKind::Ipsec | SaKind::Isakmp => None,
+    };
+    dump_sas(kernel, protocol, scene, Ports::WhereUsed)
 }
 
 /// The address of ours from which packets to `gateway` go. Nothing is sent.

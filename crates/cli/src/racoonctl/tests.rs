@@ -291,3 +291,23 @@ fn an_end_has_three_forms_and_a_port_counts_where_there_are_ports() {
 fn a_way_to_a_gateway_begins_at_an_address_of_ours() {
     assert_eq!(source_for("127.0.0.9".parse().unwrap()).unwrap(), "127.0.0.1".parse::<IpAddr>().unwrap());
 }
+
+#[test]
+fn the_kernels_sas_are_shown_by_kind_as_setkey_shows_them() {
+    use xfrm_sys::{Aead, AlgorithmName, FakeKernel, Key, Sa, SaId};
+    let mut kernel = FakeKernel::new();
+    let scene = Scene::at(1_635_930_922, zone(), 42, &coati_config::files::Memory::new());
+    let shown = |kernel: &mut FakeKernel, kind| kernel_sas(kernel, kind, &scene).unwrap().to_string();
+    assert_eq!(shown(&mut kernel, SaKind::Ipsec), "No SAD entries.\n");
+    let mut sa = Sa::new("192.0.2.1".parse().unwrap(), SaId::esp("192.0.2.2".parse().unwrap(), 0xdead_beef));
+    sa.aead = Some(Aead { name: AlgorithmName::RFC4106_GCM_AES, key: Key::new(vec![7; 36]), icv_bits: 128 });
+    kernel.add_sa(&sa).unwrap();
+    for kind in [SaKind::Esp, SaKind::Ipsec] {
+        let text = shown(&mut kernel, kind);
+        assert!(
+            text.starts_with("192.0.2.1 192.0.2.2 \n\tesp mode=transport spi=3735928559(0xdeadbeef) "),
+            "{text}"
+        );
+    }
+    assert_eq!(shown(&mut kernel, SaKind::Ah), "No SAD entries.\n");
+}
