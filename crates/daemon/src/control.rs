@@ -95,7 +95,7 @@ impl ControlSocket {
         let refusal =
             |error: io::Error| Refusal::new(format!("cannot listen on {}: {error}", path.display()));
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-            fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(refusal)?;
+            make_passable(directory).map_err(refusal)?;
         }
         match std::os::unix::net::UnixStream::connect(path) {
             Ok(_) => {
@@ -143,6 +143,17 @@ impl ControlSocket {
             }
         }
     }
+}
+
+/// Makes a directory and those above it, where they are not there, so that everybody comes through, whatever the umask
+/// is: who may use the socket, its own mode says.
+pub(crate) fn make_passable(directory: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = directory.ancestors().take_while(|path| !path.exists()).collect();
+    for path in missing.into_iter().rev().filter(|path| !path.as_os_str().is_empty()) {
+        fs::DirBuilder::new().mode(0o755).create(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
 }
 
 impl Drop for ControlSocket {
@@ -384,6 +395,32 @@ mod tests {
         assert_eq!(mode, 0o600);
         assert!(second.starts_with("another coatid listens on "), "{second}");
         assert!(gone);
+    }
+
+    #[test]
+    fn directories_that_are_made_let_everybody_through_and_others_stay_as_they_are() {
+        let dir = scratch_dir("passable");
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
+        make_passable(&dir.join("a/b")).unwrap();
+        make_passable(&dir.join("a/b")).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!([mode(&dir), mode(&dir.join("a")), mode(&dir.join("a/b"))], [0o700, 0o755, 0o755]);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_socket_is_given_to_whom_the_files_say() {
+        use std::os::unix::fs::MetadataExt as _;
+        let dir = scratch_dir("owned");
+        // Nobody but root can give it away: to whom it belongs anyway it always can be.
+        let (user, group) = (me(), nix::unistd::getegid().as_raw());
+        for (mode, expected, by_mode) in [(0o660, 0o660, true), (0o600, 0o600, false), (0o777, 0o666, true)] {
+            let path = dir.join(format!("{mode:o}.sock"));
+            let ownership = Ownership { user: Some(user), group: Some(group), mode };
+            let socket = ControlSocket::bind(&path, Some(ownership)).unwrap();
+            let meta = fs::metadata(&path).unwrap();
+            assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o777), (user, group, expected));
+            assert_eq!((socket.user, socket.by_mode), (Some(user), by_mode));
+        }
     }
 
     #[test]

@@ -59,27 +59,35 @@ pub fn launch(arguments: &[OsString]) -> ExitCode {
     }
 }
 
-/// The one that stays leaves the terminal's session: what is typed there is not for it.
-///
-/// # Errors
-/// As the system says.
-pub fn leave_session() -> io::Result<()> {
-    setsid()?;
-    Ok(())
+/// The terminal of the one that stays, until it is up.
+#[derive(Debug)]
+pub struct Terminal {
+    /// What takes its place; opened early, for below another root directory there may be none.
+    nothing: File,
 }
 
-/// It is up: whoever waits is told, and the terminal is let go.
-///
-/// # Errors
-/// As the system says.
-pub fn say_up() -> io::Result<()> {
-    let nothing = File::options().read(true).write(true).open("/dev/null")?;
-    io::stdout().write_all(UP)?;
-    io::stdout().flush()?;
-    dup2_stdin(&nothing)?;
-    dup2_stderr(&nothing)?;
-    // The last: it ends the waiting.
-    dup2_stdout(&nothing)?;
-    chdir("/")?;
-    Ok(())
+impl Terminal {
+    /// Leaves the terminal's session: what is typed there is not for the one that stays. What it says still goes there.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn leave_session() -> io::Result<Self> {
+        setsid()?;
+        Ok(Self { nothing: File::options().read(true).write(true).open("/dev/null")? })
+    }
+
+    /// It is up: whoever waits is told, and the terminal and the working directory are let go.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn let_go(self) -> io::Result<()> {
+        // Whoever waited may be gone.
+        let _ = io::stdout().write_all(UP).and_then(|()| io::stdout().flush());
+        // The first: it ends the waiting.
+        dup2_stdout(&self.nothing)?;
+        dup2_stdin(&self.nothing)?;
+        dup2_stderr(&self.nothing)?;
+        chdir("/")?;
+        Ok(())
+    }
 }

@@ -5,6 +5,7 @@
 //!    -> one call of the endpoint -> its outputs in order: jobs to the pool, datagrams to the sockets, events to the log
 //! ```
 
+mod answer;
 mod reconcile;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,20 +14,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use coati_config::files::Files;
-use coati_control::protocol::{Flush, Reply, Request, Traffic};
 use ike_proto::endpoint::{Command, Context, Endpoint, SadEvent};
 use ike_proto::output::{Event, Level, Output, What};
 use ike_proto::policy::sad::SaKey;
-use ike_proto::policy::selector::{Net, Selector, Side};
 use ike_proto::policy::spd::PolicySet;
 use ike_proto::time::{Duration, Instant};
-use serde_json::json;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use xfrm_sys::{Direction, Event as KernelEvent, Events, Xfrm};
 
 use crate::announce::Announcer;
-use crate::clock::{self, Alarm, Moment};
+use crate::clock::{self, Alarm};
 use crate::control::Ask;
 use crate::estate::Estate;
 use crate::hooks::{self, Hooks};
@@ -35,7 +33,7 @@ use crate::kernel::{Kernel, key_of, probe};
 use crate::refusal::Refusal;
 use crate::reload::{self, Configuration, FileNames};
 use crate::sockets::{LONGEST_DATAGRAM, Listen, Sockets};
-use crate::status::{Facts, Pair};
+use crate::status::Pair;
 use crate::translate;
 use crate::view::Families;
 use coati_spd::{Plan, Wanted};
@@ -425,118 +423,10 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
         Ok(warnings)
     }
 
-    fn handle_ask(&mut self, ask: Ask) {
-        let reply = match ask.request {
-            Request::Status => self.status(),
-            Request::Reload => match self.reload() {
-                Ok(warnings) => Reply::of(json!({ "warnings": warnings })),
-                Err(refusal) => Reply::refused(&refusal.to_string()),
-            },
-            Request::Initiate(pair) => {
-                self.command(Command::Initiate { local: pair.local, remote: pair.remote })
-            }
-            Request::Delete(pair) => self.command(Command::Delete { local: pair.local, remote: pair.remote }),
-            Request::Establish(traffic) => self.establish(&traffic),
-            Request::Flush(what) => self.flush_sas(what),
-            // The connection does that by itself.
-            Request::Watch => Reply::refused("events come from the connection"),
-            Request::Stop => {
-                self.stop();
-                Reply::done()
-            }
-        };
-        // A client that is gone does not matter.
-        let _ = ask.answer.send(reply);
-    }
-
-    fn command(&mut self, command: Command) -> Reply {
-        match self.with(|endpoint, cx| endpoint.handle_command(cx, command)) {
-            Ok(()) => Reply::done(),
-            Err(misuse) => Reply::refused(&misuse.to_string()),
-        }
-    }
-
     fn say_hooks(&self) {
         let remotes = &self.parts.configuration.racoon().remotes;
         for complaint in hooks::complaints(remotes.iter().flat_map(|remote| &remote.scripts)) {
             tracing::warn!("{complaint}");
-        }
-    }
-
-    /// Sets up the pair of the policy that is for this traffic: one of just this selector, else the best that has it all.
-    fn establish(&mut self, traffic: &Traffic) -> Reply {
-        let side = |(address, prefix), port| Side { net: Net::new(address, prefix), port };
-        let local = side(traffic.source, traffic.source_port);
-        let remote = side(traffic.destination, traffic.destination_port);
-        let wanted = Selector { local, remote, protocol: traffic.protocol };
-        let policies = Arc::clone(&self.policies);
-        let policy = policies
-            .iter()
-            .find(|policy| policy.selector == wanted)
-            .or_else(|| policies.iter().find(|policy| policy.selector.covers(&wanted)));
-        let hosts = || {
-            (local.net.is_host() && remote.net.is_host()).then_some((local.net.address, remote.net.address))
-        };
-        let Some((policy, (local, remote))) =
-            policy.and_then(|policy| Some((policy, policy.endpoints().or_else(hosts)?)))
-        else {
-            return Reply::refused(&format!("no outbound policy found for {wanted}"));
-        };
-        let pair = self.parts.endpoint.pair_status(local, remote);
-        let sas = pair.iter().flat_map(|pair| &pair.ike_sas).filter(|sa| sa.state == "established");
-        let existed = sas.flat_map(|sa| &sa.children).any(|child| child.policy == policy.index);
-        match self.with(|endpoint, cx| endpoint.handle_command(cx, Command::Initiate { local, remote })) {
-            Ok(()) => Reply::of(json!({ "local": local, "remote": remote, "existed": existed })),
-            Err(misuse) => Reply::refused(&misuse.to_string()),
-        }
-    }
-
-    /// Deletes all IKE SAs, or all that the kernel has; the engine sees what is missing then, and makes it anew.
-    fn flush_sas(&mut self, what: Flush) -> Reply {
-        let protocol = match what {
-            Flush::Esp => xfrm_sys::Protocol::ESP,
-            Flush::Ah => xfrm_sys::Protocol::AH,
-            Flush::Ipsec => xfrm_sys::Protocol::IPSEC_ANY,
-            Flush::Isakmp => {
-                let pairs: Vec<_> = self.parts.endpoint.pairs();
-                let pairs = pairs.into_iter().filter(|pair| !pair.ike_sas.is_empty());
-                let mut ike_sas = 0;
-                for pair in pairs {
-                    ike_sas += pair.ike_sas.len();
-                    let command = Command::Delete { local: pair.local, remote: pair.remote };
-                    if let Err(misuse) = self.with(|endpoint, cx| endpoint.handle_command(cx, command)) {
-                        return Reply::refused(&misuse.to_string());
-                    }
-                }
-                return Reply::of(json!({ "ike_sas": ike_sas }));
-            }
-        };
-        match self.parts.kernel.xfrm.flush_sas(protocol) {
-            Ok(()) => {
-                tracing::info!("the kernel's SAs are flushed, as was asked for");
-                self.watch.sas_change();
-                Reply::of(json!({ "ike_sas": 0 }))
-            }
-            Err(error) => Reply::refused(&error.to_string()),
-        }
-    }
-
-    fn status(&mut self) -> Reply {
-        let usages = self.parts.kernel.usages().unwrap_or_else(|error| {
-            tracing::warn!("{error}");
-            BTreeMap::<SaKey, _>::new()
-        });
-        let facts = Facts {
-            moment: Moment::take(),
-            started: self.started,
-            policies: self.policies.len(),
-            configured: &self.configured,
-            usages: &usages,
-            corrections: self.watch.corrections,
-        };
-        match serde_json::to_value(facts.status(self.parts.endpoint.pairs())) {
-            Ok(status) => Reply::of(status),
-            Err(error) => Reply::refused(&error.to_string()),
         }
     }
 }
@@ -585,6 +475,9 @@ fn log(event: &Event) {
     match (&event.what, event.spis) {
         (What::Initiating { cause }, _) if cause == "traffic" => {
             tracing::info!(%peer, "IPsec-SA request for {peer} queued due to no phase1 found.");
+        }
+        (What::HandshakeFailed { .. }, _) if event.what.is_dead_peer() => {
+            tracing::info!(%peer, "{peer} give up to get IPsec-SA due to time up to wait.");
         }
         (What::IkeSaDown { .. }, Some((i, r))) if event.what.is_dead_peer() => {
             tracing::info!(%peer, "DPD: remote (ISAKMP-SA spi={i}:{r}) seems to be dead.");

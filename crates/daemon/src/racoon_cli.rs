@@ -15,7 +15,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::cli::{Initiate, Settings};
-use crate::detach;
+use crate::detach::{self, Terminal};
 use crate::log::{RacoonLog, Syslog, Target};
 use crate::privileges::Role;
 use crate::program::{self, render, say};
@@ -182,12 +182,13 @@ fn run(cli: &Cli) -> Result<(), Refusal> {
     if cli.test {
         return check(&settings, &configuration, &said);
     }
-    let is_detached = detach::is_detached() && !cli.foreground;
-    if is_detached {
-        detach::leave_session().map_err(|error| Refusal::new(format!("cannot detach: {error}")))?;
+    let terminal = if detach::is_detached() && !cli.foreground {
+        let left = Terminal::leave_session();
+        Some(left.map_err(|error| Refusal::new(format!("cannot detach: {error}")))?)
     } else {
         let _ = writeln!(std::io::stdout(), "Foreground mode.");
-    }
+        None
+    };
     let level = level(configuration.log_level(), cli.debug);
     let log = RacoonLog::new(targets(&settings, cli.foreground), cli.with_source);
     tracing_subscriber::registry().with(level).with(log).init();
@@ -200,7 +201,7 @@ fn run(cli: &Cli) -> Result<(), Refusal> {
     let pid = std::process::id();
     let up = || {
         tracing::info!("racoon process {pid} started (Coati {})", env!("CARGO_PKG_VERSION"));
-        if is_detached && let Err(error) = detach::say_up() {
+        if let Some(Err(error)) = terminal.map(Terminal::let_go) {
             tracing::warn!("cannot let go of the terminal: {error}");
         }
     };

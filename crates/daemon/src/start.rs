@@ -4,6 +4,7 @@
 //! 4. seed, boot epoch, pid file, sockets, control socket, events; 5. privileges are dropped; 6. policies;
 //! 7. only now is anything read.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use coati_config::files::{Disk, Files};
@@ -12,7 +13,7 @@ use ike_proto::config::EndpointConfig;
 use ike_proto::crypto::provider::Provider;
 use ike_proto::endpoint::Endpoint;
 use tokio::sync::mpsc;
-use xfrm_sys::{Client, Group, Monitor, Xfrm as _};
+use xfrm_sys::{Client, Group, Monitor, Policy, Xfrm as _};
 
 use crate::announce::Announcer;
 use crate::cli::Settings;
@@ -30,7 +31,7 @@ use crate::refusal::Refusal;
 use crate::reload::Configuration;
 use crate::sockets::Sockets;
 use crate::watch::watch;
-use coati_spd::Plan;
+use coati_spd::{Plan, Wanted};
 
 /// What the daemon listens to.
 pub(crate) const GROUPS: [Group; 5] =
@@ -47,13 +48,7 @@ pub fn start(
     orders: mpsc::Receiver<Order>,
 ) -> Result<(Driver<Client, Monitor>, Option<PidFile>), Refusal> {
     let role = configuration.privsep().map(Role::of).transpose()?.flatten();
-    let mut client = Client::open().map_err(|error| kernel::access_refusal(&error))?;
-    kernel::check_access(&mut client)?;
-    let present = client.dump_policies().map_err(|error| Refusal::new(error.to_string()))?;
-    let set = configuration.policies.as_ref();
-    let wanted = set.map(|set| coati_spd::wanted(set, &present)).unwrap_or_default();
-    probe_families(&mut client, &configuration, &wanted, &present)?;
-
+    let (mut client, present, wanted) = try_kernel(&configuration)?;
     let seed =
         entropy::seed().map_err(|error| Refusal::new(format!("the kernel gives no randomness: {error}")))?;
     let mut pid_file = lock_pid_file(settings, &configuration)?;
@@ -61,6 +56,10 @@ pub fn start(
     let unkept = |error: std::io::Error| {
         Refusal::new(format!("cannot keep state in {}: {error}", state_dir.display()))
     };
+    if let (Some(_), Some(above)) = (&role, state_dir.parent()) {
+        // Whom the daemon becomes has to come through.
+        control::make_passable(above).map_err(unkept)?;
+    }
     let epoch = entropy::next_boot_epoch(&state_dir).map_err(unkept)?;
     let crash_secret = entropy::crash_secret(&state_dir).map_err(unkept)?;
     let (mut estate, left) = Estate::open(&state_dir).map_err(unkept)?;
@@ -72,16 +71,14 @@ pub fn start(
     let monitor =
         watch(monitor).map_err(|error| Refusal::new(format!("cannot watch the kernel's events: {error}")))?;
 
-    let mut files: Box<dyn Files> = Box::new(Disk);
     let mut owners = vec![nix::unistd::geteuid().as_raw()];
     if let Some(role) = &role {
         give_up_privileges(role, settings)?;
         estate.moved_to(&settings.state_dir);
-        if let Some(user) = role.user() {
-            owners.push(user);
-            files = Box::new(RootsFiles);
-        }
+        owners.extend(role.user());
     }
+    let is_another = role.as_ref().is_some_and(|role| role.user().is_some());
+    let files: Box<dyn Files> = if is_another { Box::new(RootsFiles) } else { Box::new(Disk) };
 
     let alarm = Alarm::new().map_err(|error| Refusal::new(format!("no alarm clock: {error}")))?;
     let provider: Arc<dyn Provider> = Arc::new(ike_crypto::DefaultProvider);
@@ -132,6 +129,17 @@ pub fn start(
     Ok((driver, pid_file))
 }
 
+/// The kernel, the policies it has, and those it is to have: it can carry what they ask for.
+fn try_kernel(configuration: &Configuration) -> Result<(Client, Vec<Policy>, Vec<Wanted>), Refusal> {
+    let mut client = Client::open().map_err(|error| kernel::access_refusal(&error))?;
+    kernel::check_access(&mut client)?;
+    let present = client.dump_policies().map_err(|error| Refusal::new(error.to_string()))?;
+    let set = configuration.policies.as_ref();
+    let wanted = set.map(|set| coati_spd::wanted(set, &present)).unwrap_or_default();
+    probe_families(&mut client, configuration, &wanted, &present)?;
+    Ok((client, present, wanted))
+}
+
 fn lock_pid_file(settings: &Settings, configuration: &Configuration) -> Result<Option<PidFile>, Refusal> {
     let path = configuration.pid_file().or(settings.usual_pid_file.as_deref());
     path.map(PidFile::lock).transpose()
@@ -140,18 +148,18 @@ fn lock_pid_file(settings: &Settings, configuration: &Configuration) -> Result<O
 /// What the daemon writes afterwards is given to whom it becomes; then it becomes that.
 fn give_up_privileges(role: &Role, settings: &Settings) -> Result<(), Refusal> {
     let state_dir = role.outer(&settings.state_dir);
-    let give = || -> std::io::Result<()> {
-        role.give(&state_dir)?;
-        for entry in std::fs::read_dir(&state_dir)? {
-            role.give(&entry?.path())?;
-        }
-        if let Some(path) = settings.log_file.as_ref().map(|path| role.outer(path)) {
-            drop(std::fs::OpenOptions::new().append(true).create(true).open(&path)?);
-            role.give(&path)?;
-        }
-        Ok(())
+    let refusal = |path: &Path, error: std::io::Error| {
+        Refusal::new(format!("cannot give {} to the user of `privsep`: {error}", path.display()))
     };
-    give().map_err(|error| Refusal::new(format!("cannot give files to the user of privsep: {error}")))?;
+    let give_state = || -> std::io::Result<()> {
+        role.give(&state_dir)?;
+        std::fs::read_dir(&state_dir)?.try_for_each(|entry| role.give(&entry?.path()))
+    };
+    give_state().map_err(|error| refusal(&state_dir, error))?;
+    if let Some(path) = settings.log_file.as_ref().map(|path| role.outer(path)) {
+        let made = std::fs::OpenOptions::new().append(true).create(true).open(&path);
+        made.and_then(|_| role.give(&path)).map_err(|error| refusal(&path, error))?;
+    }
     role.take()
 }
 

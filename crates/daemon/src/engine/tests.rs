@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use coati_config::files::{FileFacts, Memory};
-use coati_control::protocol;
+use coati_control::protocol::{self, Reply, Request};
 use coati_control::status::{PairState, Status};
 use ike_proto::config::EndpointConfig;
 use ike_proto::crypto::provider::Provider;

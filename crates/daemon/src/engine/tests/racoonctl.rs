@@ -2,6 +2,8 @@
 
 use coati_config::racoon::model::ScriptEvent;
 use coati_control::event::Kind;
+use coati_control::protocol::{Flush, Traffic};
+use serde_json::json;
 
 use super::*;
 use crate::testing::scratch_dir;
