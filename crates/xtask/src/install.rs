@@ -196,6 +196,7 @@ mod tests {
             ("coati", "--version", 0, "coati "),
             ("coatid", "--version", 0, "coatid "),
             ("racoon", "-V", 0, "Coati "),
+            ("setkey", "-h", 1, "Usage: setkey "),
             ("racoonctl", "frobnicate", 1, "Invalid command [frobnicate]"),
             ("racoonctl", "-x", 0, "racoonctl [opts] show-sa"),
         ] {
@@ -204,7 +205,6 @@ mod tests {
             assert_eq!(output.status.code(), Some(code), "{name}: {text}");
             assert!(text.contains(said), "{name}: {text}");
         }
-        assert_eq!(fs::read_link(sbin.join("setkey")).unwrap(), Path::new("coati"));
         for path in &installed {
             assert!(path.starts_with(destdir.join("opt/coati")), "{}", path.display());
             let mode = fs::metadata(path).unwrap().permissions().mode() & 0o777;

@@ -23,17 +23,23 @@ const SOON: Duration = Duration::from_secs(20);
 const UP: &str = "INFO: ISAKMP-SA established ";
 
 pub(super) fn all() -> Vec<Scenario> {
-    let claim = "racoon -f, racoonctl and kill do what they did: two hosts (one with privsep), traffic, show-sa, flush-sa, \
+    let claim = "setkey -f, racoon -f, racoonctl and kill do what they did: two hosts (one with privsep), traffic, show-sa, flush-sa, \
                  vpn-disconnect, vpn-connect, HUP, TERM, hooks, pid file";
-    vec![Scenario {
-        name: "racoon-by-name".to_owned(),
+    let chroot_claim = "privsep with a chroot: traffic flows, what is written is below the new root, a reload that cannot \
+                        find its files changes nothing";
+    let scenario = |name: &str, claim: &str, play: fn(&Stage) -> Result<()>| Scenario {
+        name: name.to_owned(),
         claim: claim.to_owned(),
         runs: Runs::Always,
         kernel: Kernel::Any,
         parties: Parties::COATI,
         limit: Duration::from_secs(150),
         play: Box::new(play),
-    }]
+    };
+    vec![
+        scenario("racoon-by-name", claim, play),
+        scenario("racoon-in-a-chroot", chroot_claim, play_below_another_root),
+    ]
 }
 
 /// A host with racoon's files, below one directory.
@@ -69,7 +75,7 @@ impl<'a> Site<'a> {
         let hook =
             format!("#!/bin/sh\necho \"$1 $LOCAL_ADDR $REMOTE_ADDR $REMOTE_ID\" >> {}\n", at("hooks.txt"));
         this.write("hook.sh", &hook, 0o755)?;
-        for name in ["racoon", "racoonctl"] {
+        for name in ["racoon", "racoonctl", "setkey"] {
             symlink(stage.programs.join("coati"), this.directory.join(name))
                 .context(|| format!("cannot call coati {name}"))?;
         }
@@ -89,13 +95,25 @@ impl<'a> Site<'a> {
 
     /// Starts racoon as an init script does: it has to come back with the daemon up.
     fn start(&self) -> Result<Output> {
+        self.start_with(&["-l", &self.log.display().to_string()])
+    }
+
+    fn start_with(&self, more: &[&str]) -> Result<Output> {
         let mut command = self.end.host.command(self.directory.join("racoon"));
         command.current_dir(&self.directory);
-        // A relative name: it counts from here, wherever the daemon goes.
-        command.args(["-f", "racoon.conf", "-l"]).arg(&self.log);
-        command.args(["--policy", "ipsec-tools.conf", "--initiate", "on-demand", "--state-dir", "state"]);
+        // A relative name: it counts from here, wherever the daemon goes. The hosts share a file system, so each needs a
+        // state directory of its own, and who begins is for the scenario to say.
+        command.args(["-f", "racoon.conf"]).args(more);
+        command.args(["--initiate", "on-demand", "--state-dir", "state"]);
         let shown = process::show(&command);
         command.stdin(Stdio::null()).output().context(|| format!("cannot run {shown}"))
+    }
+
+    /// What setkey.service does.
+    fn load_policies(&self) -> Result<()> {
+        let mut setkey = self.end.host.command(self.directory.join("setkey"));
+        process::output(setkey.arg("-f").arg(self.directory.join("ipsec-tools.conf")))?;
+        Ok(())
     }
 
     fn ctl(&self, line: &str) -> Command {
@@ -152,6 +170,7 @@ fn play(stage: &Stage) -> Result<()> {
     let alice = Site::new(stage, &ends[0], "")?;
     let bob = Site::new(stage, &ends[1], "privsep { user \"nobody\"; group \"nogroup\"; }")?;
     for host in [&alice, &bob] {
+        host.load_policies()?;
         let started = host.start()?;
         let said = String::from_utf8_lossy(&started.stderr).into_owned();
         ensure!(started.status.success() && said.is_empty(), "racoon ended with {}: {said}", started.status);
@@ -171,6 +190,8 @@ fn play(stage: &Stage) -> Result<()> {
         long.lines().nth(1).is_some_and(|line| line.ends_with("      1 ")),
         "one child was to be there:\n{long}"
     );
+    let dump = alice.said("show-sa esp")?;
+    ensure!(dump.matches("\tesp-udp mode=transport spi=").count() == 2, "two SAs were to be shown:\n{dump}");
     alice.await_hooks(&["phase1_up"])?;
     bob.await_hooks(&["phase1_up"])?;
     let log = alice.read(&alice.log);
@@ -193,6 +214,51 @@ fn play(stage: &Stage) -> Result<()> {
     traffic::udp_blind(&ends[0].host, duel::to(&ends[0], 7001), &secret, 10)?;
     judge::never_in_clear(&capture.finish()?, &secret)?;
     bob.signal(Signal::SIGTERM)
+}
+
+fn play_below_another_root(stage: &Stage) -> Result<()> {
+    let ends = duel::lan(["203.0.113.1", "203.0.113.2"])?;
+    let root = stage.work(&ends[1].host)?.join("root");
+    fs::create_dir_all(&root).context(|| format!("cannot make {}", root.display()))?;
+    let privsep = format!("privsep {{ user \"nobody\"; group \"nogroup\"; chroot \"{}\"; }}", root.display());
+    let alice = Site::new(stage, &ends[0], "")?;
+    let bob = Site::new(stage, &ends[1], &privsep)?;
+    for host in [&alice, &bob] {
+        host.load_policies()?;
+    }
+    // The log's file would have to be below the new root too: bob has syslog.
+    for started in [alice.start()?, bob.start_with(&[])?] {
+        let said = String::from_utf8_lossy(&started.stderr).into_owned();
+        ensure!(started.status.success() && said.is_empty(), "racoon ended with {}: {said}", started.status);
+    }
+    privileges_are_dropped(&bob)?;
+    let own = format!("/proc/{}/root", bob.pid()?);
+    let found = fs::read_link(&own).context(|| format!("cannot read {own}"))?;
+    ensure!(found == root, "bob's root is {}", found.display());
+
+    let secret = Marker::new("secret")?;
+    traffic::tcp(&ends[0].host, &ends[1].host, duel::to(&ends[0], 7000), &secret, 1024)?;
+    duel::protected_traffic(&ends[0], &ends[1], &secret)?;
+    let state = bob.directory.join("state/sas");
+    let state = root.join(state.strip_prefix("/").context(|| "an absolute path".to_owned())?);
+    wait::until(SOON, "the list of SAs below the new root", || {
+        Ok(bob.read(&state).contains(&ends[1].pair.remote.to_string()).then_some(()))
+    })?;
+
+    let cookies = bob.cookies()?;
+    let refused = bob.ctl("reload-config").output().context(|| "racoonctl".to_owned())?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(
+        refused.status.code() == Some(1) && said.contains("racoon.conf"),
+        "a reload has found its files: {said}"
+    );
+    ensure!(bob.cookies()? == cookies, "a refused reload has changed the IKE SA");
+    duel::protected_traffic(&ends[0], &ends[1], &secret)?;
+    bob.signal(Signal::SIGTERM)?;
+    bob.await_no_sas()?;
+    alice.await_no_sas()?;
+    alice.await_hooks(&["phase1_up", "phase1_down"])?;
+    alice.signal(Signal::SIGTERM)
 }
 
 /// bob's daemon is nobody, with two capabilities.
