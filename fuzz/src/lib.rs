@@ -32,6 +32,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target.
 pub const TARGETS: &[Target] = &[
     ("engine", engine),
+    ("plain_rsa", plain_rsa),
     ("psk_txt", psk_txt),
     ("racoon_conf", racoon_conf),
     ("setkey_conf", setkey_conf),
@@ -154,6 +155,21 @@ fn assert_settles(mut message: Message) {
     }
 }
 
+/// A file of plain RSA keys: both readings agree, what was read is strong enough, and no diagnostic shows a key.
+pub fn plain_rsa(data: &[u8]) {
+    let (public, diagnostics) = coati_config::plain_rsa::parse_public("key", data);
+    assert_consistent(public.is_some(), &diagnostics);
+    let (private, diagnostics) = coati_config::plain_rsa::parse_private("key", data);
+    assert_consistent(private.is_some(), &diagnostics);
+    for key in private.iter().flatten() {
+        let public = public.iter().flatten().find(|public| public.place == key.place);
+        assert!(public.is_some_and(|public| public.modulus == key.modulus && public.exponent == key.public_exponent));
+    }
+    for key in public.iter().flatten() {
+        assert!(key.modulus.len() >= 256 && key.exponent.len() >= 3);
+    }
+}
+
 /// A psk.txt: what was read can be looked up, and no diagnostic shows a key.
 pub fn psk_txt(data: &[u8]) {
     let (file, diagnostics) = coati_config::psk::parse("psk.txt", data);
@@ -165,6 +181,15 @@ pub fn psk_txt(data: &[u8]) {
     for entry in file.entries() {
         let found = file.entry(entry.id_octets());
         assert!(found.is_some_and(|found| found.id_octets() == entry.id_octets()));
+        if let Some(net) = entry.net() {
+            let found = file.entry_for_address(net.last()).and_then(coati_config::psk::PskEntry::net);
+            assert!(found.is_some_and(|found| found.prefix >= net.prefix && net.contains(found.addr)));
+        }
+        if let Some((left, right)) = entry.pair()
+            && let Ok(own) = core::str::from_utf8(left)
+        {
+            assert!(file.for_host(&[own.to_owned()]).lookup_any([right]).is_some());
+        }
         // In tildes, because libFuzzer tries the fixed texts of the messages as keys.
         let key = entry.key.expose();
         let inside = key.strip_prefix(b"~").and_then(|rest| rest.strip_suffix(b"~"));

@@ -61,6 +61,45 @@ fn files_cut_at_every_octet_are_survived() {
     }
 }
 
+/// The project's own files, which have every construct: cut at every octet they are read or refused. What is left of one that is
+/// accepted says no more than the whole.
+#[test]
+fn every_construct_is_survived_cut_at_every_octet() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let files = Memory::new().with("/x/conf.d/fragment.conf", "log info;");
+    for language in ["racoon", "setkey", "psk"] {
+        let entries = std::fs::read_dir(root.join(language)).expect("a folder for each language");
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        for path in paths.filter(|path| path.is_file() && path.extension().is_none_or(|end| end != "json")) {
+            let octets = std::fs::read(&path).expect("a file");
+            let whole = parse(language, &octets, &files).1;
+            for end in 0..octets.len() {
+                let (accepted, said) = parse(language, &octets[..end], &files);
+                assert_eq!(accepted, !said.has_errors());
+                assert!(said.errors() <= whole.errors() + 3, "{} cut at {end}: {said}", path.display());
+            }
+        }
+    }
+}
+
+/// Parses with one language.
+fn parse(language: &str, octets: &[u8], files: &Memory) -> (bool, Diagnostics) {
+    match language {
+        "racoon" => {
+            let (config, said) = racoon::parse(Path::new("/x/r"), octets, files);
+            (config.is_some(), said)
+        }
+        "setkey" => {
+            let (file, said) = setkey::parse("s", octets, files);
+            (file.is_some(), said)
+        }
+        _ => {
+            let (file, said) = psk::parse("p", octets);
+            (file.is_some(), said)
+        }
+    }
+}
+
 #[test]
 fn no_line_of_the_examples_can_be_garbled_in_silence() {
     for (language, file) in EXAMPLES.into_iter().filter(|(language, _)| *language != "psk") {

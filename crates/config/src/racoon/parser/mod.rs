@@ -178,6 +178,8 @@ impl Parser<'_, '_> {
                 }
                 Kind::End => {
                     self.error(open.span, "this block has no closing `}`");
+                    // What seems to be missing in it may have stood behind the end.
+                    self.skipped += 1;
                     break;
                 }
                 Kind::Mark(b';') => {

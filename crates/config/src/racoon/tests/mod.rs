@@ -552,7 +552,7 @@ fn diagnostics_name_the_place_and_what_was_expected() {
         ),
         (
             "remote anonymous { exchange_mode main",
-            "1:18: error: this block has no closing `}`\n1:37: error: expected `;` after this\n1:1: error: this remote has no `proposal`\n",
+            "1:18: error: this block has no closing `}`\n1:37: error: expected `;` after this\n",
         ),
         ("log info * ;", "1:10: error: expected `;`, found stray `*`\n"),
         (
