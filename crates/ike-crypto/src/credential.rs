@@ -16,7 +16,9 @@ use ike_proto::wire::announce::Announcement;
 use ike_proto::wire::registry::{AuthMethod, CertEncoding, IdType};
 use ike_proto::wire::{Auth, Cert, CertReq, Id};
 
-use crate::sign::{KeyType, SignatureAlgorithm, SigningKey, VerifyingKey, choose, sign_auth, verify_auth};
+use crate::sign::{
+    Hash, KeyType, SignatureAlgorithm, SigningKey, VerifyingKey, choose, sign_auth, verify_auth,
+};
 use crate::x509::{AltName, Certificate, DistinguishedName, TrustStore, Wildcards, binds, check_pinned};
 
 /// The hashes that the engine announces are those that are verified here.
@@ -25,6 +27,10 @@ const _: () = assert!(HASHES.len() == crate::sign::SUPPORTED_HASHES.len());
 /// The methods before RFC 7427 that are verified, with the kinds of keys that sign by them.
 const OLDER: [AuthMethod; 4] =
     [AuthMethod::ECDSA_256, AuthMethod::ECDSA_384, AuthMethod::ECDSA_521, AuthMethod::RSA];
+
+/// Verified, but not announced: RSASSA-PSS takes 70 octets for each hash, and the answer to IKE_SA_INIT is to stay within twice
+/// the request. Who signs with it can sign with SHA2-256 or SHA2-512.
+const UNANNOUNCED: SignatureAlgorithm = SignatureAlgorithm::RsaPss(Hash::Sha384);
 
 /// A private key of ours with its certificate and the authorities above it, or as a raw public key.
 pub struct OwnCredential {
@@ -244,8 +250,9 @@ impl Believed {
         if keys {
             requests.push(any(CertEncoding::RAW_PUBLIC_KEY));
         }
-        let algorithms = SignatureAlgorithm::ALL.map(|one| Announcement::signature(one.to_der().to_vec()));
-        let announces = algorithms.into_iter().chain(OLDER.map(Announcement::of)).collect();
+        let algorithms = SignatureAlgorithm::ALL.into_iter().filter(|one| *one != UNANNOUNCED);
+        let algorithms = algorithms.map(|one| Announcement::signature(one.to_der().to_vec()));
+        let announces = algorithms.chain(OLDER.map(Announcement::of)).collect();
         Self { authorities, pins, chains: false, wildcards, requests, announces }
     }
 

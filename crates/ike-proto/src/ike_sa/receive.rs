@@ -9,14 +9,14 @@ use super::handshake::{Handshake, Step};
 use super::task::{self, delete};
 use super::window::Inbound;
 use super::{HINTS, IkeSa, Phase};
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::ids::Role;
 use crate::message::fragment;
 use crate::message::parts::Parts;
 use crate::output::{Flow, What};
 use crate::secret::same;
 use crate::wire::registry::{ExchangeType, NotifyType, PayloadType, ProtocolId};
-use crate::wire::{Header, Located, Sealed, SealedKind, locate, read_chain};
+use crate::wire::{Fault, Header, Located, Sealed, SealedKind, WireError, locate, read_chain};
 
 impl IkeSa {
     /// A message for this SA came.
@@ -110,7 +110,7 @@ impl IkeSa {
             self.common.core.heard(env);
             self.follow_port(env, flow);
         }
-        let opened = read_chain(first, &text).map(Parts).map_err(Error::from);
+        let opened = read_chain(first, &text).map(Parts).map_err(|error| self.unread(error));
         if response {
             self.handle_response(env, opened);
         } else {
@@ -175,6 +175,23 @@ impl IkeSa {
                 fragment::add(slot, &sealed.header, (number, total), sealed.first, text)
             }
             SealedKind::Fragment { .. } => None,
+        }
+    }
+
+    /// What a message that cannot be read means. In a handshake, a fault in what says who the peer is is a failure to show it:
+    /// an identity that is too long, or a heap of certificates, is refused as a wrong one is.
+    fn unread(&self, error: WireError) -> Error {
+        const PROOF: [PayloadType; 4] =
+            [PayloadType::ID_I, PayloadType::ID_R, PayloadType::CERT, PayloadType::AUTH];
+        let is_of_proof = match error {
+            WireError::Malformed { fault: Fault::TooMany(_), payload: PayloadType::NONE, .. } => true,
+            WireError::Malformed { payload, .. } => PROOF.contains(&payload),
+            WireError::UnsupportedCritical(_) => false,
+        };
+        if is_of_proof && self.is_handshaking() {
+            Error::authentication(error.to_string())
+        } else {
+            Error::from(error)
         }
     }
 
@@ -282,11 +299,6 @@ impl IkeSa {
         let step = match (state, opened) {
             (Handshake::AuthAwaited(state), Ok(parts)) => state.handle(env, &mut self.common, flow, parts),
             (_, Err(error)) => {
-                // Who it is has failed to show: an identity that is too long is refused as a wrong one is.
-                let error = match error.kind() {
-                    Kind::Malformed => Error::authentication(error.to_string()),
-                    Kind::Misbehaved | Kind::Incompatible => error,
-                };
                 self.common.refuse(env, flow, ExchangeType::IKE_AUTH, &error);
                 Step::Failed(error, None)
             }

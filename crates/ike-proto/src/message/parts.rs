@@ -114,18 +114,6 @@ impl Parts {
         })
     }
 
-    /// Takes all certificates out: they go with a job.
-    pub fn take_certs(&mut self) -> Vec<Cert> {
-        let mut certs = Vec::new();
-        for payload in std::mem::take(&mut self.0) {
-            match payload {
-                Payload::Cert(cert) => certs.push(cert),
-                other => self.0.push(other),
-            }
-        }
-        certs
-    }
-
     /// All requests for certificates.
     pub fn certreqs(&self) -> impl Iterator<Item = &CertReq> {
         self.0.iter().filter_map(|payload| match payload {

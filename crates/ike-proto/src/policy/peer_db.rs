@@ -164,6 +164,11 @@ impl PeerConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::credential::{Claim, Trust, Verified};
+    use crate::policy::peer::AuthConfig;
+    use crate::time::WallTime;
+    use crate::wire::announce::Announcement;
+    use crate::wire::{CertReq, Id};
 
     fn database(lines: &[(&str, &str)]) -> PeerDb {
         let mut psks = PskTable::default();
@@ -233,5 +238,59 @@ mod tests {
         let any = Credential::SharedKey(Arc::clone(&db.keys_for(None, address("192.0.2.9"))[0]));
         assert!(db.authorizes(&any, None, address("192.0.2.9")));
         assert!(!db.authorizes(&any, None, address("192.0.2.3")));
+    }
+
+    /// Whoever has the key that is pinned.
+    #[derive(Debug)]
+    struct Pinned(bool);
+
+    impl Trust for Pinned {
+        fn requests(&self) -> &[CertReq] {
+            &[]
+        }
+
+        fn announces(&self) -> &[Announcement] {
+            &[]
+        }
+
+        fn verify(&self, _: &Claim, _: WallTime) -> Result<Verified, String> {
+            Err("not here".to_owned())
+        }
+
+        fn check(&self, _: &Id, _: &Proof, _: WallTime) -> Result<Option<WallTime>, String> {
+            Err("not here".to_owned())
+        }
+
+        fn pins(&self, _: &Proof) -> bool {
+            self.0
+        }
+    }
+
+    #[test]
+    fn a_certificate_opens_the_addresses_it_has_and_those_that_are_bound_to_it() {
+        let own = address("192.0.2.2");
+        let proof = Proof { certs: Vec::new(), addresses: vec![own], shown: String::new() };
+        let credential = Credential::Signature(Arc::new(proof));
+        let (alpha, beta) = (Identity::fqdn("alpha.example"), Identity::fqdn("beta.example"));
+        let mut peer = PeerConfig::with_defaults("alpha");
+        peer.expected_ids = vec![alpha.clone()];
+        // Its own entry: for the address by name, with the pinned key or not.
+        let opens = |binds_address, pins, id: &Identity, at: Option<&str>, asked: &str| {
+            let mut peer = peer.clone();
+            let trust: Arc<dyn Trust> = Arc::new(Pinned(pins));
+            peer.auth = AuthConfig { trust: Some(trust), binds_address, ..AuthConfig::default() };
+            let mut db = database(&[("*", "any")]);
+            db.insert(at.map(address), peer);
+            db.authorizes(&credential, Some(id), address(asked))
+        };
+        let there = Some("192.0.2.3");
+        assert!(opens(false, false, &beta, None, "192.0.2.2"), "it is in the certificate");
+        assert!(!opens(true, false, &beta, there, "192.0.2.3"));
+        assert!(opens(true, false, &alpha, there, "192.0.2.3"), "the entry names the identity");
+        assert!(opens(true, true, &beta, there, "192.0.2.3"), "the entry pins the key");
+        assert!(!opens(true, true, &alpha, there, "192.0.2.4"), "another address has no entry");
+        // An entry for anybody, and one that was made from it for an address, bind nothing.
+        assert!(!opens(false, true, &alpha, None, "192.0.2.3"));
+        assert!(!opens(false, true, &alpha, there, "192.0.2.3"));
     }
 }

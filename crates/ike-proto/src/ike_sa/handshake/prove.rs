@@ -18,7 +18,7 @@ use crate::policy::peer_db::Credential;
 use crate::secret::{self, Secret};
 use crate::wire::announce::{self, Announcement};
 use crate::wire::registry::{AuthMethod, CertEncoding, NotifyType};
-use crate::wire::{Auth, CertReq, Id, Notify, Payload};
+use crate::wire::{Auth, Cert, CertReq, Id, Notify, Payload};
 
 /// CERTREQ payloads of one message that are looked at.
 const MOST_CERTREQS: usize = 8;
@@ -116,31 +116,45 @@ pub enum Means {
 /// Chooses how we prove ourselves: the first way of the configuration that the peer takes; of several keys, one that it asks
 /// for. `psk` is the pre-shared key for the peer.
 ///
+/// Where the peer announces (RFC 9593) none of our ways, the first is tried all the same: nobody has authenticated the
+/// announcement, and a refusal lets both ends say what is wrong.
+///
 /// # Errors
 /// There is none.
 pub fn choose(core: &Core, wishes: &Wishes, psk: impl Fn() -> Option<Arc<Secret>>) -> Result<Means, Error> {
-    let verifies = &wishes.verifies;
-    let mut refused = Vec::new();
-    for way in &core.peer.auth.prove {
-        match way {
-            Proving::SharedKey if !verifies.takes(AuthMethod::SHARED_KEY) => {
-                refused.push("the peer takes no pre-shared key".to_owned());
-            }
-            Proving::SharedKey => match psk() {
-                Some(key) => return Ok(Means::SharedKey(key)),
-                None => refused.push(format!("there is no pre-shared key for {}", core.path.remote())),
-            },
-            Proving::Key(first) => {
-                let suitable = || core.peer.auth.keys().filter(|key| key.suits(verifies));
-                let asked = |key: &&Arc<dyn OwnKey>| wishes.asked.iter().any(|asked| key.is_asked_for(asked));
-                if let Some(chosen) = suitable().find(asked).or_else(|| suitable().next()) {
-                    return Ok(Means::Key(Arc::clone(chosen), verifies.clone()));
-                }
-                refused.push(format!("the peer verifies no signature of {first:?}"));
-            }
+    let announced = wishes.verifies.clone();
+    let bare = Verifies { methods: None, ..announced.clone() };
+    let found = [announced, bare].into_iter().find_map(|verifies| way(core, wishes, &verifies, &psk));
+    found.ok_or_else(|| {
+        let ways: Vec<String> = core
+            .peer
+            .auth
+            .prove
+            .iter()
+            .map(|way| match way {
+                Proving::SharedKey => format!("there is no pre-shared key for {}", core.path.remote()),
+                Proving::Key(key) => format!("the peer verifies no signature of {key:?}"),
+            })
+            .collect();
+        Error::authentication(ways.join("; "))
+    })
+}
+
+fn way(
+    core: &Core,
+    wishes: &Wishes,
+    verifies: &Verifies,
+    psk: &impl Fn() -> Option<Arc<Secret>>,
+) -> Option<Means> {
+    let suitable = || core.peer.auth.keys().filter(|key| key.suits(verifies));
+    let asked = |key: &&Arc<dyn OwnKey>| wishes.asked.iter().any(|asked| key.is_asked_for(asked));
+    core.peer.auth.prove.iter().find_map(|way| match way {
+        Proving::SharedKey => psk().filter(|_| verifies.takes(AuthMethod::SHARED_KEY)).map(Means::SharedKey),
+        Proving::Key(_) => {
+            let chosen = suitable().find(asked).or_else(|| suitable().next())?;
+            Some(Means::Key(Arc::clone(chosen), verifies.clone()))
         }
-    }
-    Err(Error::authentication(refused.join("; ")))
+    })
 }
 
 /// Who the peer is by its AUTH payload, or what has to be verified for that.
@@ -159,33 +173,38 @@ pub fn judge(
     auth_config: &AuthConfig,
     prf: &dyn Prf,
     signed: &Signed<'_>,
-    parts: &mut Parts,
+    parts: &Parts,
     keys: impl FnOnce() -> Vec<Arc<Secret>>,
 ) -> Result<Judged, Error> {
-    let auth = parts.auth().map_err(|error| Error::authentication(error.to_string()))?.clone();
+    let auth = parts.auth().map_err(|error| Error::authentication(error.to_string()))?;
     match &auth_config.trust {
         Some(trust) if auth.method != AuthMethod::SHARED_KEY => {
-            let claim =
-                Claim { id: signed.id.clone(), certs: certs(parts)?, auth, octets: signed.octets(prf) };
+            let claim = Claim {
+                id: signed.id.clone(),
+                certs: certs(parts)?,
+                auth: auth.clone(),
+                octets: signed.octets(prf),
+            };
             Ok(Judged::Slow(Arc::clone(trust), Box::new(claim)))
         }
         Some(_) if !auth_config.accept_shared_key => {
             Err(Error::authentication("the peer authenticates by a pre-shared key, a signature is expected"))
         }
-        _ => signed.verify(prf, &auth, &keys()).map(Judged::Proved),
+        _ => signed.verify(prf, auth, &keys()).map(Judged::Proved),
     }
 }
 
 /// The certificates and raw keys among the CERT payloads. What is to be fetched from somewhere is not (RFC 7296 §3.6), and
 /// what is of another encoding does not matter.
-fn certs(parts: &mut Parts) -> Result<Vec<crate::wire::Cert>, Error> {
-    let mut certs = parts.take_certs();
-    certs.retain(|cert| matches!(cert.encoding, CertEncoding::X509_SIGNATURE | CertEncoding::RAW_PUBLIC_KEY));
-    if certs.len() > MOST_CERTS {
-        let why = format!("the peer sent {} certificates; at most {MOST_CERTS} are looked at", certs.len());
+fn certs(parts: &Parts) -> Result<Vec<Cert>, Error> {
+    let known = [CertEncoding::X509_SIGNATURE, CertEncoding::RAW_PUBLIC_KEY];
+    let usable = || parts.certs().filter(|cert| known.contains(&cert.encoding));
+    let count = usable().count();
+    if count > MOST_CERTS {
+        let why = format!("the peer sent {count} certificates; at most {MOST_CERTS} are looked at");
         return Err(Error::authentication(why));
     }
-    Ok(certs)
+    Ok(usable().cloned().collect())
 }
 
 /// Checks that the peer is one whom the configuration expects at its address.

@@ -192,7 +192,7 @@ impl AuthSent {
     }
 
     /// The response, its protection verified.
-    pub fn handle(self, env: &mut Env<'_>, common: &mut Common, mut parts: Parts) -> Step {
+    pub fn handle(self, env: &mut Env<'_>, common: &mut Common, parts: Parts) -> Step {
         common.window.acknowledge(env.now);
         let refused = |env: &mut Env<'_>, common: &Common, plan: Option<Plan>, refused| {
             let wanted = plan.map(|plan| plan.abandon(env, &common.core));
@@ -201,7 +201,7 @@ impl AuthSent {
                 Refused::ByUs(error) => Step::Close(error, wanted),
             }
         };
-        match self.judge(env, common, &mut parts) {
+        match self.judge(env, common, &parts) {
             Err(why) => refused(env, common, self.plan, why),
             Ok((identity, Judged::Slow(trust, claim))) => {
                 let job = env.job(common.core.id, Job::Verify { trust, claim });
@@ -224,24 +224,19 @@ impl AuthSent {
         }
     }
 
-    fn judge(
-        &self,
-        env: &Env<'_>,
-        common: &Common,
-        parts: &mut Parts,
-    ) -> Result<(Identity, Judged), Refused> {
+    fn judge(&self, env: &Env<'_>, common: &Common, parts: &Parts) -> Result<(Identity, Judged), Refused> {
         // An error instead of AUTH: the peer has no SA (RFC 7296 §2.21.2).
         if let (Some(notify), Err(_)) = (parts.error(), parts.auth()) {
             let what = "the peer refused IKE_AUTH";
             return Err(Refused::ByPeer(Error::misbehaved(notify.notify_type, what)));
         }
-        let mut judge = || {
+        let judge = || {
             let core = &common.core;
-            let id = parts.id_r()?.clone();
+            let id = parts.id_r()?;
             let prf = core.prf(env).ok_or_else(|| Error::authentication("no keys yet"))?;
-            let identity = Identity::of(&id);
+            let identity = Identity::of(id);
             let Agreed { keys, nonces, response } = &self.agreed;
-            let signed = Signed { message: response, nonce: &nonces.ni, id: &id, sk_p: &keys.peer };
+            let signed = Signed { message: response, nonce: &nonces.ni, id, sk_p: &keys.peer };
             let listed = || match &self.psk {
                 Some(psk) => vec![Arc::clone(psk)],
                 None => env.peers.keys_for(Some(&identity), core.path.remote()),

@@ -80,11 +80,11 @@ impl AuthAwaited {
     }
 
     /// The request, its protection verified; it is answered in any case.
-    pub fn handle(self, env: &mut Env<'_>, common: &mut Common, flow: Flow, mut parts: Parts) -> Step {
+    pub fn handle(self, env: &mut Env<'_>, common: &mut Common, flow: Flow, parts: Parts) -> Step {
         // From here on the initiator is where its protected message came from (RFC 7296 §2.23).
         common.core.path.flow = flow;
         let mut agreed = self.0;
-        let judged = judge(env, common, &agreed, &mut parts);
+        let judged = judge(env, common, &agreed, &parts);
         agreed.wishes.take(&parts);
         let asked = Asked { agreed, flow, parts };
         match judged {
@@ -105,11 +105,10 @@ fn judge(
     env: &Env<'_>,
     common: &Common,
     agreed: &Agreed,
-    parts: &mut Parts,
+    parts: &Parts,
 ) -> Result<(Identity, Judged), Error> {
-    let told = |error: Error| Error::authentication(error.to_string());
-    let id = parts.id_i().map_err(told)?.clone();
-    let identity = Identity::of(&id);
+    let id = parts.id_i()?;
+    let identity = Identity::of(id);
     let named = |error: Error| Error::authentication(format!("{identity}: {error}"));
     if !parts.has_auth() {
         // An initiator that wants EAP leaves AUTH out (RFC 7296 §2.16).
@@ -117,8 +116,7 @@ fn judge(
     }
     let core = &common.core;
     let prf = core.prf(env).ok_or_else(|| Error::authentication("no keys yet"))?;
-    let signed =
-        Signed { message: &agreed.request, nonce: &agreed.nonces.nr, id: &id, sk_p: &agreed.keys.peer };
+    let signed = Signed { message: &agreed.request, nonce: &agreed.nonces.nr, id, sk_p: &agreed.keys.peer };
     let listed = || env.peers.keys_for(Some(&identity), core.path.remote());
     let judged = prove::judge(&core.peer.auth, prf, &signed, parts, listed).map_err(named)?;
     if matches!(judged, Judged::Proved(_)) {
