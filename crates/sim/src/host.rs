@@ -10,6 +10,7 @@ use ike_proto::crypto::provider::Provider;
 use ike_proto::endpoint::{Command, Context, Endpoint, SadEvent};
 use ike_proto::ids::JobId;
 use ike_proto::output::{Flow, Output, Transmit};
+use ike_proto::policy::peer_db::PeerDb;
 use ike_proto::policy::sad::{SaCount, SaKey};
 use ike_proto::policy::spd::Policy;
 use ike_proto::rng::Rng;
@@ -228,6 +229,12 @@ impl Host {
     pub fn tell_policies(&mut self, now: Instant, known: bool) {
         let policies = if known { Arc::clone(self.spd.set()) } else { Arc::default() };
         self.with(now, |endpoint, cx| endpoint.set_policies(cx, policies));
+    }
+
+    /// The daemon has read its files again: other peers, keys, authorities.
+    pub fn set_peers(&mut self, now: Instant, peers: Arc<PeerDb>) {
+        self.spec.peers = Arc::clone(&peers);
+        self.with(now, |endpoint, cx| endpoint.set_peers(cx, peers));
     }
 
     /// The daemon gets a command.

@@ -10,10 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ike_proto::crypto::provider::{Fault, KeyExchange, Prf, Protection, ProtectionKeys, Provider};
 use ike_proto::ids::IkeSpi;
-use ike_proto::message::protect::seal;
-use ike_proto::wire::registry::{EncrId, ExchangeType, IntegId, KeId, NotifyType, PayloadType, PrfId};
+use ike_proto::message::protect::{open_octets, seal};
+use ike_proto::wire::registry::{
+    CertEncoding, EncrId, ExchangeType, IdType, IntegId, KeId, NotifyType, PayloadType, PrfId,
+};
 use ike_proto::wire::udp_encap::NON_ESP_MARKER;
-use ike_proto::wire::{Header, Located, Notify, Payload, SealedKind, Unknown, locate};
+use ike_proto::wire::{
+    Cert, Header, Located, Notify, Payload, Sealed, SealedKind, Unknown, locate, read_chain,
+};
 
 use crate::null_crypto::{self, NullProvider};
 use crate::script::Spoiled;
@@ -40,6 +44,29 @@ impl Telling {
     /// The message with its exchange and payloads replaced, sealed again with the same keys and IV; nobody gets the first one.
     #[must_use]
     pub fn resealed(&self, message: &[u8], exchange: ExchangeType, payloads: &[Payload]) -> Option<Vec<u8>> {
+        self.sealed_again(message, exchange, |_, _, _| Some(payloads.to_vec()))
+    }
+
+    /// The same, made of the payloads that stood there.
+    fn changed(
+        &self,
+        message: &[u8],
+        exchange: ExchangeType,
+        change: impl FnOnce(Vec<Payload>) -> Vec<Payload>,
+    ) -> Option<Vec<u8>> {
+        self.sealed_again(message, exchange, |protection, keys, sealed| {
+            let mut copy = message.to_vec();
+            let text = open_octets(protection, keys, sealed, &mut copy).ok()?;
+            Some(change(read_chain(sealed.first, text).ok()?))
+        })
+    }
+
+    fn sealed_again(
+        &self,
+        message: &[u8],
+        exchange: ExchangeType,
+        payloads: impl FnOnce(&dyn Protection, &ProtectionKeys, &Sealed) -> Option<Vec<Payload>>,
+    ) -> Option<Vec<u8>> {
         let header = Header::read(message).ok()?;
         let Ok(Located::Sealed(sealed)) = locate(message, &header) else { return None };
         let iv = message.get(sealed.associated_len..)?.first_chunk()?;
@@ -49,7 +76,8 @@ impl Telling {
         let header = Header { exchange, first: PayloadType::NONE, length: 0, ..header };
         let whole = sealed.kind == SealedKind::Whole;
         let protection = self.protections.get(*number).filter(|_| whole)?.inner;
-        seal(protection, keys, &header, payloads, u64::from_be_bytes(*iv)).ok()
+        let payloads = payloads(protection, keys, &sealed)?;
+        seal(protection, keys, &header, &payloads, u64::from_be_bytes(*iv)).ok()
     }
 }
 
@@ -188,7 +216,8 @@ impl Impostor {
         let message = strip_marker(datagram);
         let marker: &[u8] = if message.len() < datagram.len() { &NON_ESP_MARKER } else { &[] };
         if let Some(spoiled) = self.spoiled.get(&name).filter(|_| !header.flags.is_response()) {
-            let replaced = telling.resealed(message, header.exchange, &spoiled.payloads())?;
+            let replaced =
+                telling.changed(message, header.exchange, |payloads| spoiled.payloads(payloads))?;
             return Some([marker, &replaced].concat().into());
         }
         let Some((exchange, notify)) = self.refused.get(&name).copied() else {
@@ -205,14 +234,38 @@ impl Impostor {
 }
 
 impl Spoiled {
-    fn payloads(self) -> Vec<Payload> {
+    fn payloads(self, mut sent: Vec<Payload>) -> Vec<Payload> {
         match self {
-            Self::Empty => Vec::new(),
+            Self::Empty => sent.clear(),
             Self::Critical => {
                 let unknown = Unknown { payload_type: PayloadType(200), critical: true, body: vec![1, 2, 3] };
-                vec![Payload::Unknown(unknown)]
+                sent = vec![Payload::Unknown(unknown)];
+            }
+            Self::NoAuth => sent.retain(|payload| !matches!(payload, Payload::Auth(_))),
+            Self::TwoAuths => {
+                let auth = sent.iter().find(|payload| matches!(payload, Payload::Auth(_))).cloned();
+                sent.extend(auth);
+            }
+            Self::Method(method) => {
+                for payload in &mut sent {
+                    if let Payload::Auth(auth) = payload {
+                        auth.method = method;
+                    }
+                }
+            }
+            Self::Identity(octets) => {
+                for payload in &mut sent {
+                    if let Payload::IdI(id) = payload {
+                        (id.id_type, id.data) = (IdType::FQDN, vec![b'a'; usize::from(octets)]);
+                    }
+                }
+            }
+            Self::Certs(count) => {
+                let cert = Cert { encoding: CertEncoding::X509_SIGNATURE, data: vec![0x30, 0] };
+                sent.extend((0..count).map(|_| Payload::Cert(cert.clone())));
             }
         }
+        sent
     }
 }
 

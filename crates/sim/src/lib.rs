@@ -12,6 +12,7 @@ pub mod impostor;
 pub mod link;
 pub mod nat;
 pub mod network;
+pub mod null_credential;
 pub mod null_crypto;
 pub mod oracle;
 pub mod packet;

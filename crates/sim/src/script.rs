@@ -1,7 +1,7 @@
 //! What happens to a scenario from outside: commands at set times, and rules for messages that meet a description.
 
 use ike_proto::time::Duration;
-use ike_proto::wire::registry::{ExchangeType, KeId, NotifyType};
+use ike_proto::wire::registry::{AuthMethod, ExchangeType, KeId, NotifyType};
 
 use crate::link::Conditions;
 
@@ -19,6 +19,13 @@ pub struct Script {
 pub enum Action {
     /// A host is told to bring up the pair of one of its policies.
     Initiate {
+        /// The host.
+        host: usize,
+        /// Which of its policies.
+        policy: usize,
+    },
+    /// A host is told to make the pair of one of its policies anew, both ends proving who they are.
+    Reauthenticate {
         /// The host.
         host: usize,
         /// Which of its policies.
@@ -97,6 +104,7 @@ impl Action {
     pub const fn host(&self) -> Option<usize> {
         match self {
             Self::Initiate { host, .. }
+            | Self::Reauthenticate { host, .. }
             | Self::Delete { host, .. }
             | Self::Shutdown(host)
             | Self::Reboot(host)
@@ -145,8 +153,8 @@ pub enum Fate {
     /// A request, on an established SA, that the peer never sees; the sender gets this error, sealed with the peer's keys.
     /// Messages in fragments pass as they are. Only with null cryptography.
     Refuse(NotifyType),
-    /// A request, on an established SA, whose contents are replaced, sealed with its sender's keys: what a peer with a defect
-    /// may send. The answer passes. As for [`Fate::Refuse`], whole messages and null cryptography only.
+    /// A sealed request whose contents are replaced or changed, sealed with its sender's keys: what a peer with a defect, or one
+    /// that means harm, may send. The answer passes. As for [`Fate::Refuse`], whole messages and null cryptography only.
     Spoil(Spoiled),
 }
 
@@ -157,6 +165,16 @@ pub enum Spoiled {
     Critical,
     /// Nothing, where the exchange wants something.
     Empty,
+    /// What stood there, without the AUTH payload.
+    NoAuth,
+    /// What stood there, with the AUTH payload twice.
+    TwoAuths,
+    /// What stood there, but AUTH says that it was made by this method.
+    Method(AuthMethod),
+    /// What stood there, but the identity has so many octets.
+    Identity(u16),
+    /// What stood there, with this many more CERT payloads.
+    Certs(u8),
 }
 
 /// What somebody on the path, who has no keys, sends in the peer's name.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use ike_proto::ids::JobId;
 use ike_proto::output::{Event, Output, What};
+use ike_proto::policy::peer_db::PeerDb;
 use ike_proto::policy::sad::SaKey;
 use ike_proto::rng::{Rng, Seed};
 use ike_proto::time::{Duration, Instant};
@@ -231,6 +232,13 @@ impl World {
     /// Does something now.
     pub fn act(&mut self, action: Action) {
         self.push(self.now, Due::Act(action));
+    }
+
+    /// A host reads its files again.
+    pub fn reload(&mut self, host: usize, peers: Arc<PeerDb>) {
+        self.trace.see(self.now, Sight::Done(Some(host), "reload".to_owned()));
+        self.hosts[host].set_peers(self.now, peers);
+        self.settle(host);
     }
 
     /// Whether nothing is under way and all hosts have exactly what their policies want.

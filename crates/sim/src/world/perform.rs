@@ -17,6 +17,9 @@ impl World {
             Action::Initiate { host, policy } => {
                 self.command(host, policy, |local, remote| Command::Initiate { local, remote });
             }
+            Action::Reauthenticate { host, policy } => {
+                self.command(host, policy, |local, remote| Command::Reauthenticate { local, remote });
+            }
             Action::Delete { host, policy } => {
                 self.command(host, policy, |local, remote| Command::Delete { local, remote });
             }
