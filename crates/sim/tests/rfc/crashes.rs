@@ -1,6 +1,5 @@
 //! Tokens of quick crash detection (RFC 6290).
 
-use coati_sim::TwoHosts;
 use ike_proto::time::Duration;
 use ike_proto::wire::registry::{ExchangeType, NotifyType};
 use ike_proto::wire::{Flags, Header, Notify, Payload};
@@ -99,10 +98,4 @@ fn a_token_goes_with_its_sa() {
     let message = table.shout(&before, Header { flags, ..before.header }, &[token(old)]);
     assert_eq!(table.react(&message).len(), 0);
     assert_eq!(table.ike_sas(0).len(), 1);
-}
-
-#[test]
-fn without_a_secret_no_token_is_given() {
-    let table = Table::up(&TwoHosts { quick_crash_detection: false, ..plain() });
-    assert!(table.sent.iter().all(|sent| given(sent).is_none()));
 }

@@ -11,6 +11,7 @@ use ike_proto::wire::{Payload, Sa, Transform};
 
 use crate::table::{Message, Table, is_about_ike, notify, plain, rekeying_ike};
 
+const AUTH: ExchangeType = ExchangeType::IKE_AUTH;
 const CREATE: ExchangeType = ExchangeType::CREATE_CHILD_SA;
 
 /// A pair whose first host has just asked for its IKE SA's successor; the request is on its way.
@@ -202,6 +203,8 @@ fn whoever_is_put_off_waits_and_after_minutes_makes_another_ike_sa() {
     table.deliver(&delete);
     table.pass(Duration::from_secs(5));
     assert_eq!(table.ike_sa(0).spi_i, request.header.spi_i);
+    let auth = table.sent.iter().find(|sent| sent.header.spi_i == request.header.spi_i && sent.asks(0, AUTH));
+    assert!(!auth.unwrap().has(NotifyType::INITIAL_CONTACT), "the pair has another IKE SA");
 }
 
 #[test]
