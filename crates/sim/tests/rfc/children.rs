@@ -33,12 +33,12 @@ fn with_spi(sa: &Sa, spi: u32) -> Sa {
 /// A child's request of the first host, like that of its IKE_AUTH.
 fn wish(table: &Table, spi: u32) -> Vec<Payload> {
     let auth = table.sent.iter().find(|sent| sent.asks(0, AUTH)).expect("there was one");
-    let (sa, parts) = (with_spi(auth.parts.sa().unwrap(), spi), &auth.parts);
+    let (sa, parts) = (with_spi(auth.parts.sa().expect("it asks for a child"), spi), &auth.parts);
     vec![
         Payload::Sa(sa),
         Payload::Nonce(Nonce([spi.to_be_bytes(); 8].concat())),
-        Payload::TsI(parts.ts_i().unwrap().clone()),
-        Payload::TsR(parts.ts_r().unwrap().clone()),
+        Payload::TsI(parts.ts_i().expect("it has TSi").clone()),
+        Payload::TsR(parts.ts_r().expect("it has TSr").clone()),
         notify(NotifyType::USE_TRANSPORT_MODE),
     ]
 }

@@ -244,11 +244,11 @@ fn a_request_without_auth_is_authentication_failed() {
 
 #[test]
 fn a_malformed_ike_auth_is_refused_whole_with_invalid_syntax() {
-    let malformed: [&dyn Fn(&Message) -> Vec<Payload>; 3] = [
+    let malformed: [fn(&Message) -> Vec<Payload>; 3] = [
         // A Notify payload whose SPI is longer than it, two identities, and none.
-        &|request| [request.parts.0.clone(), vec![raw(PayloadType::NOTIFY, &[3, 200, 0x40, 0])]].concat(),
-        &|request| [request.parts.0.clone(), vec![request.parts.0[0].clone()]].concat(),
-        &|request| request.without(|payload| matches!(payload, Payload::IdI(_))),
+        |request| [request.parts.0.clone(), vec![raw(PayloadType::NOTIFY, &[3, 200, 0x40, 0])]].concat(),
+        |request| [request.parts.0.clone(), vec![request.parts.0[0].clone()]].concat(),
+        |request| request.without(|payload| matches!(payload, Payload::IdI(_))),
     ];
     for change in malformed {
         let (table, answers) = auth_with(change);

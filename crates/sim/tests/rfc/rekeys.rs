@@ -94,7 +94,7 @@ fn a_rekey_is_forgotten_when_the_peer_deletes_the_old_ike_sa_meanwhile() {
 
 /// The transforms of a kind in the only proposal of a message.
 fn transforms(message: &Message, kind: TransformType) -> Vec<Transform> {
-    let proposals = &message.parts.sa().unwrap().proposals;
+    let proposals = &message.parts.sa().expect("it has proposals").proposals;
     let all = proposals.iter().flat_map(|proposal| proposal.transforms.clone());
     all.filter(|transform| transform.kind == kind).collect()
 }

@@ -424,7 +424,7 @@ impl Table {
 fn in_clear(header: Header, payloads: &[Payload]) -> Vec<u8> {
     let mut body = Vec::new();
     let first = write_chain(payloads, &mut body);
-    let length = u32::try_from(Header::LEN + body.len()).unwrap();
+    let length = u32::try_from(Header::LEN + body.len()).expect("a short message");
     let mut octets = Vec::new();
     Header { first, length, ..header }.write(&mut octets);
     octets.extend(body);
