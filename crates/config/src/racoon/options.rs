@@ -102,7 +102,7 @@ pub const OPTIONS: &[OptionRow] = &{
             Top,
             "path certificate \"/etc/racoon/certs\";",
             AsBefore,
-            "where relative names of certificates and keys begin; unset, /etc/racoon/certs",
+            "where relative names of certificates and keys begin, and the authorities and CRLs are (`<hash>.0`, `<hash>.r0`); unset, /etc/racoon/certs",
         ),
         row(
             Top,
@@ -119,9 +119,9 @@ pub const OPTIONS: &[OptionRow] = &{
         wish(
             Top,
             "path pidfile \"racoon.pid\";",
-            NoMeaning,
+            AsBefore,
             Feature::PidFile,
-            "the daemon runs in the foreground and writes none",
+            "a relative name is under /var/run; of a daemon called `racoon`, unset, /var/run/racoon.pid",
         ),
         row(
             Top,
@@ -203,9 +203,9 @@ pub const OPTIONS: &[OptionRow] = &{
         wish(
             Listen,
             "adminsock \"/var/run/racoon.sock\" \"root\" \"adm\" 0660;",
-            NoMeaning,
+            Nearest,
             Feature::AdminSocket,
-            "the command line names Coati's own socket",
+            "who may speak to it is as before; what is spoken is Coati's own, so use Coati's racoonctl",
         ),
         row(Listen, "adminsock disabled;", AsBefore, "no control socket"),
         wish(
@@ -227,9 +227,15 @@ pub const OPTIONS: &[OptionRow] = &{
         wish(Timer, "phase2 30 sec;", Nearest, Feature::Timers, "see `phase1`"),
         wish(Timer, "natt_keepalive 20 sec;", AsBefore, Feature::NattKeepalive, ""),
         row(Timer, "auto_exit_delay 3 sec;", NoMeaning, "Apple's: the daemon does not exit by itself"),
-        wish(Privsep, "user \"racoon\";", NotYet, Feature::Privsep, "an order to drop privileges"),
-        wish(Privsep, "group \"racoon\";", NotYet, Feature::Privsep, ""),
-        wish(Privsep, "chroot \"/var/empty\";", NotYet, Feature::Privsep, ""),
+        wish(
+            Privsep,
+            "user \"racoon\";",
+            AsBefore,
+            Feature::Privsep,
+            "privileges are dropped but for those that keying needs",
+        ),
+        wish(Privsep, "group \"racoon\";", AsBefore, Feature::Privsep, ""),
+        wish(Privsep, "chroot \"/var/empty\";", AsBefore, Feature::Privsep, ""),
         row(Remote, "remote_address 192.0.2.1;", AsBefore, "in a named block only"),
         row(
             Remote,
@@ -355,9 +361,9 @@ pub const OPTIONS: &[OptionRow] = &{
         wish(
             Remote,
             "script \"up.sh\" phase1_up;",
-            NotYet,
+            AsBefore,
             Feature::Scripts,
-            "so `phase1_down` and `phase1_dead`",
+            "so `phase1_down` and `phase1_dead`: racoon's variables, no shell, a time limit, one at a time for a peer",
         ),
         row(Remote, "mode_cfg off;", Nothing, ""),
         row(Remote, "mode_cfg on;", Refused, "no addresses are handed to road warriors, and none taken"),
@@ -414,9 +420,9 @@ pub const OPTIONS: &[OptionRow] = &{
         wish(
             Proposal,
             "authentication_method rsasig;",
-            NotYet,
+            Nearest,
             Feature::Signatures,
-            "certificates, or raw keys beside `plain_rsa`",
+            "signatures of RFC 7427 or 7296 with certificates, or raw keys beside `plain_rsa`",
         ),
         row(
             Proposal,
