@@ -11,7 +11,7 @@ use coati_config::setkey::model::{Action, ManualSa, PolicyAction, SpdPolicy};
 use coati_config::{psk, racoon, setkey};
 
 /// What a file says.
-pub fn of(language: &str, name: &str, octets: &[u8]) -> String {
+pub(crate) fn of(language: &str, name: &str, octets: &[u8]) -> String {
     let files = Memory::new();
     let mut text = String::new();
     match language {
