@@ -31,6 +31,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
+    ("coati_toml", coati_toml),
     ("engine", engine),
     ("plain_rsa", plain_rsa),
     ("psk_txt", psk_txt),
@@ -210,6 +211,21 @@ pub fn racoon_conf(data: &[u8]) {
     let (config, diagnostics) =
         coati_config::racoon::parse(Path::new("/etc/racoon/racoon.conf"), data, &files);
     assert_consistent(config.is_some(), &diagnostics);
+}
+
+/// A coati.toml: there is a configuration if there is no error, and every peer has proposals and every policy an order.
+pub fn coati_toml(data: &[u8]) {
+    let files = Memory::new()
+        .with("/etc/coati/psk.txt", "192.0.2.2 x3yjq9wz7hk2mnp5rst8\n* x3yjq9wz7hk2mnp5rst9\n")
+        .with("/etc/coati/one.psk", "x3yjq9wz7hk2mnp5rstu\n");
+    let (config, diagnostics) = coati_config::native::parse(Path::new("/etc/coati/coati.toml"), data, &files);
+    assert_consistent(config.is_some(), &diagnostics);
+    let Some(config) = config else { return };
+    assert!(config.racoon.remotes.iter().all(|remote| !remote.proposals.is_empty()));
+    assert!(config.racoon.sainfos.iter().all(|sainfo| !sainfo.proposals.is_empty()));
+    let set = config.policies.unwrap_or_default();
+    let keyable = check_keyable(&set.policies, false);
+    assert_consistent(!keyable.has_errors(), &keyable);
 }
 
 /// A setkey file: there are commands if there is no error, and playing them twice gives the same policies.

@@ -170,6 +170,8 @@ pub struct Diagnostic {
     pub message: String,
     /// What to write instead, or what is done instead.
     pub help: Option<String>,
+    /// About an algorithm that is weak and replaced: who is strict takes it for an error.
+    pub weak_algorithm: bool,
     /// The text it points at.
     span: Option<(Arc<Source>, Range<usize>)>,
 }
@@ -184,26 +186,40 @@ impl Diagnostic {
         message: impl Into<String>,
     ) -> Self {
         let place = source.place(span.start);
-        Self { severity, place, message: message.into(), help: None, span: Some((Arc::clone(source), span)) }
+        Self {
+            severity,
+            place,
+            message: message.into(),
+            help: None,
+            weak_algorithm: false,
+            span: Some((Arc::clone(source), span)),
+        }
     }
 
     /// About a file as a whole: it cannot be read, for instance.
     #[must_use]
     pub fn about_file(severity: Severity, file: &str, message: impl Into<String>) -> Self {
         let place = Place { file: file.into(), line: 0, column: 0 };
-        Self { severity, place, message: message.into(), help: None, span: None }
+        Self { severity, place, message: message.into(), help: None, weak_algorithm: false, span: None }
     }
 
     /// About a place whose text is no longer at hand.
     #[must_use]
     pub fn about_place(severity: Severity, place: Place, message: impl Into<String>) -> Self {
-        Self { severity, place, message: message.into(), help: None, span: None }
+        Self { severity, place, message: message.into(), help: None, weak_algorithm: false, span: None }
     }
 
     /// Adds what to do about it.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Marks it as about a weak algorithm that is replaced.
+    #[must_use]
+    pub(crate) const fn about_weak_algorithm(mut self) -> Self {
+        self.weak_algorithm = true;
         self
     }
 
@@ -304,6 +320,23 @@ impl Diagnostics {
             self.push(diagnostic);
         }
         (self.errors, self.warnings) = (errors_before + errors, warnings_before + warnings);
+    }
+
+    /// The same with weak algorithms as errors, for `--strict`.
+    #[must_use]
+    pub fn with_weak_as_errors(self) -> Self {
+        let mut strict = Self::new();
+        let (errors, warnings) = (self.errors, self.warnings);
+        for mut diagnostic in self.kept {
+            if diagnostic.weak_algorithm {
+                diagnostic.severity = Severity::Error;
+            }
+            strict.push(diagnostic);
+        }
+        // Of those that are only counted, nothing more is known.
+        let left_out = (errors + warnings).saturating_sub(strict.errors + strict.warnings);
+        strict.warnings += left_out;
+        strict
     }
 
     /// Puts what was said in the order of the text, files in the order in which they were first spoken of.

@@ -103,6 +103,14 @@ impl Lowering<'_> {
         }
     }
 
+    /// Warns once about a weak algorithm that is replaced.
+    fn warn_weak(&mut self, source: &Arc<Source>, span: Range<usize>, message: impl Into<String>) {
+        if self.warned.insert((Arc::clone(source.name()), span.start)) {
+            let warning = Diagnostic::at(Severity::Warning, source, span, message);
+            self.diagnostics.push(warning.about_weak_algorithm());
+        }
+    }
+
     /// Warns once about a place, however often it is lowered.
     fn warn(&mut self, source: &Arc<Source>, span: Range<usize>, message: impl Into<String>) {
         if self.warned.insert((Arc::clone(source.name()), span.start)) {

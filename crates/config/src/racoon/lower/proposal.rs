@@ -113,7 +113,7 @@ impl Lowering<'_> {
         match algorithms::encryption(name, line.value.bits, Phase::Ike) {
             Fate::Sound(cipher) => Some(cipher),
             Fate::Weak => {
-                self.warn(
+                self.warn_weak(
                     source,
                     line.span.clone(),
                     format!("`{name}` is weak and never used: AES-256-GCM is used instead"),
@@ -134,7 +134,7 @@ impl Lowering<'_> {
             Fate::Sound(hash) => Some(hash),
             Fate::Weak => {
                 let message = format!("`{}` is weak and never used: SHA2-256 is used instead", line.value);
-                self.warn(source, line.span.clone(), message);
+                self.warn_weak(source, line.span.clone(), message);
                 Some(DEFAULT_HASH)
             }
             Fate::Missing => {
@@ -173,7 +173,7 @@ impl Lowering<'_> {
                 let message = format!(
                     "group `{written}` is weak and never used: {DEFAULT_GROUPS_TEXT} are used instead"
                 );
-                self.warn(source, span, message);
+                self.warn_weak(source, span, message);
                 Some(DEFAULT_GROUPS.to_vec())
             }
             Fate::Missing => self.refuse(source, span, format!("Coati does not have group `{written}`")),

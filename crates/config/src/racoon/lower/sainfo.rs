@@ -217,7 +217,7 @@ impl Lowering<'_> {
                 weak.iter().map(|algorithm| format!("`{}`", algorithm.name)).collect::<Vec<_>>().join(", ");
             let verb = if weak.len() == 1 { "is weak and never used" } else { "are weak and never used" };
             let rest = if none_left { instead } else { "the others that are listed are used" };
-            self.warn(source, first.span.clone(), format!("{names} {verb}: {rest}"));
+            self.warn_weak(source, first.span.clone(), format!("{names} {verb}: {rest}"));
         }
     }
 
