@@ -1,5 +1,7 @@
 //! `coati`: asks the daemon what it is doing, and tells it what to do; makes keys and certificates.
 
+mod check;
+mod convert;
 mod fresh;
 mod hosts;
 mod pki;
@@ -67,6 +69,10 @@ enum Command {
     Pki(pki::Command),
     /// Makes a strong pre-shared key, or psk.txt files with one for each pair of hosts.
     Psk(psk::Arguments),
+    /// Says what is wrong with configuration files: racoon's, setkey's, psk.txt, coati.toml.
+    Check(check::Arguments),
+    /// Makes a coati.toml of racoon's files that means the same.
+    Convert(convert::Arguments),
 }
 
 /// What a command that needs no daemon prints, and whether all was well.
@@ -112,6 +118,8 @@ fn alone(command: &Command) -> Option<Result<Printed, String>> {
     match command {
         Command::Pki(command) => Some(pki::run(command, seconds_since_1970())),
         Command::Psk(arguments) => Some(psk::run(arguments).map(Printed::good)),
+        Command::Check(arguments) => Some(Ok(check::run(arguments))),
+        Command::Convert(arguments) => Some(convert::run(arguments).map(Printed::good)),
         _ => None,
     }
 }
@@ -152,6 +160,8 @@ fn answer(cli: &Cli) -> Result<String, Error> {
         Command::Initiate { local, remote } => client.initiate(local, remote).map(|()| String::new()),
         Command::Delete { local, remote } => client.delete(local, remote).map(|()| String::new()),
         Command::Stop => client.stop().map(|()| String::new()),
-        Command::Pki(_) | Command::Psk(_) | Command::Policy(_) => Ok(String::new()),
+        Command::Pki(_) | Command::Psk(_) | Command::Policy(_) | Command::Check(_) | Command::Convert(_) => {
+            Ok(String::new())
+        }
     }
 }
