@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use coati_config::diag::{Diagnostic, Diagnostics, Severity};
 use coati_config::files::Files;
+use coati_config::native::{self, NativeConfig};
 use coati_config::psk::{self, HostKeys, PskFile};
 use coati_config::racoon::{self, Feature, RacoonConfig};
 use coati_config::setkey::model::{Action, PolicyFile};
@@ -92,14 +93,13 @@ pub struct Configuration {
 /// Every fault with its place.
 pub fn load(names: &FileNames, files: &dyn Files) -> Result<(Configuration, Diagnostics), Refusal> {
     let mut said = Diagnostics::new();
-    let (racoon, more) = racoon::load(&names.racoon, files);
-    said.append(more);
-    let policies = load_policies(names, files, &mut said);
-    let Some(racoon) = racoon else { return Err(Refusal::Files(said)) };
+    let read = match native::is_native(&names.racoon) {
+        true => read_native(names, files, &mut said),
+        false => read_racoon(names, files, &mut said),
+    };
+    let Some((racoon, psks, policies)) = read else { return Err(Refusal::Files(said)) };
     said.append(racoon.refuse_all_but(GRANTED));
     say_without_effect(&racoon, &mut said);
-    let (psks, more) = psk::load(&racoon.pre_shared_key, files, true);
-    said.append(more);
     let children = racoon.sainfos.iter().map(|sainfo| peer::child_config(sainfo, &mut said)).collect();
     let mut credentials = Credentials::new(&racoon, files, &mut said);
     let peers =
@@ -109,6 +109,36 @@ pub fn load(names: &FileNames, files: &dyn Files) -> Result<(Configuration, Diag
     let configuration = Configuration { racoon, psks, policies, peers, children };
     configuration.check_policies(&mut said);
     if said.has_errors() { Err(Refusal::Files(said)) } else { Ok((configuration, said)) }
+}
+
+/// The model, the keys if they could be read, and the policies if files say any.
+type Read = (RacoonConfig, Option<PskFile>, Option<PolicySet>);
+
+/// racoon.conf, psk.txt and setkey's files.
+fn read_racoon(names: &FileNames, files: &dyn Files, said: &mut Diagnostics) -> Option<Read> {
+    let (racoon, more) = racoon::load(&names.racoon, files);
+    said.append(more);
+    let policies = load_policies(names, files, said);
+    let racoon = racoon?;
+    let (psks, more) = psk::load(&racoon.pre_shared_key, files, true);
+    said.append(more);
+    Some((racoon, psks, policies))
+}
+
+/// coati.toml, which says the policies too.
+fn read_native(names: &FileNames, files: &dyn Files, said: &mut Diagnostics) -> Option<Read> {
+    let (config, more) = native::load(&names.racoon, files);
+    said.append(more);
+    if let Some(file) = names.policies.first() {
+        let message = format!("the policies are those of {}", names.racoon.display());
+        let error = Diagnostic::about_file(Severity::Error, &file.display().to_string(), message);
+        said.push(error.help("leave `--policy` out, or bring the file in with `coati convert`"));
+    }
+    let NativeConfig { racoon, psks, policies } = config?;
+    if let Some(set) = &policies {
+        said.append(setkey::check_keyable(&set.policies, names.ignore_tunnel));
+    }
+    Some((racoon, Some(psks), policies))
 }
 
 fn load_policies(names: &FileNames, files: &dyn Files, said: &mut Diagnostics) -> Option<PolicySet> {
@@ -352,5 +382,7 @@ fn psk_table(keys: &HostKeys<'_>) -> PskTable {
     table
 }
 
+#[cfg(test)]
+mod native_tests;
 #[cfg(test)]
 mod tests;
