@@ -1,4 +1,5 @@
 //! coati.toml against racoon's files: what is converted means the same. And the page about it against its schema.
+#![allow(clippy::unwrap_used, reason = "a failed test is all it leads to")]
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
