@@ -203,7 +203,9 @@ impl<'a> Lowering<'a> {
             }
             (_, None) => return,
         };
-        self.uses(Feature::AdminSocket, &span);
+        if self.config.listen.admin_socket != AdminSocket::Disabled {
+            self.uses(Feature::AdminSocket, &span);
+        }
     }
 
     fn privileges(&mut self, top: Table<'_>) {
