@@ -57,6 +57,7 @@ type Several<T> = Option<Located<Vec<Located<T>>>>;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
     pub(super) auth: Several<Auth>,
+    pub(super) peer_auth: Several<Auth>,
     pub(super) psk_file: Maybe<PathBuf>,
     pub(super) id: Maybe<Identifier>,
     pub(super) peer_id: Several<Identifier>,
@@ -100,6 +101,7 @@ impl Settings {
         }
         first!(
             auth,
+            peer_auth,
             psk_file,
             id,
             peer_id,
@@ -150,6 +152,7 @@ impl Reader<'_> {
         };
         let settings = Settings {
             auth: self.list(table, "auth", auth),
+            peer_auth: self.list(table, "peer-auth", auth),
             psk_file: self.path(table, "psk-file"),
             id: self.parsed(table, "id", words::identity),
             peer_id: self.list(table, "peer-id", words::identity),

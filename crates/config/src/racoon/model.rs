@@ -28,6 +28,10 @@ pub struct RacoonConfig {
     pub pre_shared_key: PathBuf,
     /// `path certificate`, else [`DEFAULT_CERTIFICATE_DIR`]; file names in the model are joined to it already.
     pub certificate_dir: PathBuf,
+    /// Lists of revoked certificates beside those of [`RacoonConfig::certificate_dir`]; racoon.conf has no word for them.
+    pub crls: Vec<NamedFile>,
+    /// A certificate whose authority has no valid list is refused; racoon.conf has no word for it.
+    pub strict_crls: bool,
     /// `path script`, else [`DEFAULT_SCRIPT_DIR`]; file names in the model are joined to it already.
     pub script_dir: PathBuf,
     /// `path pidfile`; a relative name is under /var/run. Unset: the daemon's default.
@@ -194,6 +198,8 @@ pub struct Remote {
     pub peers_identifiers: Vec<Identifier>,
     /// `verify_identifier`: the peer's identity must be one of `peers_identifiers`.
     pub verify_identifier: bool,
+    /// How the peer proves itself, where that is another way than the one the proposals name for us; racoon.conf cannot say it.
+    pub peer_auth: Option<Vec<Authentication>>,
     /// `certificate_type`.
     pub certificate: Option<OwnCertificate>,
     /// `peers_certfile`: pinned certificates and keys of the peer, one of which it must prove to hold.

@@ -1,8 +1,8 @@
 //! racoon's certificate directives in the engine's words: keys of ours, authorities with their CRLs, pinned keys of peers.
 //!
 //! Authorities are those of the directory of `path certificate`, in OpenSSL's hashed names (`<hash>.0`, CRLs in `<hash>.r0`), and
-//! the one of `ca_type`. A missing or expired CRL is named in the log and does not keep a peer out, as with racoon. Everything is
-//! read when the configuration is, and anew at each reload.
+//! the one of `ca_type`. A missing or expired CRL is named in the log and does not keep a peer out, as with racoon, unless a
+//! coati.toml says `crl-policy = "strict"`. Everything is read when the configuration is, and anew at each reload.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -15,7 +15,7 @@ use coati_config::racoon::RacoonConfig;
 use coati_config::racoon::model::{Authentication, NamedFile, OwnCertificate, PeerCertificate, Remote};
 use ike_crypto::credential::{Believed, OwnCredential, Pin};
 use ike_crypto::sign::{RsaNumbers, SigningKey, VerifyingKey};
-use ike_crypto::x509::{Certificate, Crl, DistinguishedName, TrustStore, Wildcards};
+use ike_crypto::x509::{Certificate, Crl, DistinguishedName, Revocation, TrustStore, Wildcards};
 use ike_proto::crypto::credential::Trust;
 use ike_proto::policy::peer::{AuthConfig, Proving};
 use zeroize::Zeroizing;
@@ -61,16 +61,36 @@ fn warn(said: &mut Diagnostics, place: &Place, message: impl Into<String>) {
     said.push(Diagnostic::about_place(Severity::Warning, place.clone(), message));
 }
 
+/// The ways in which we prove ourselves.
+fn own_ways(remote: &Remote) -> Vec<Authentication> {
+    remote.proposals.iter().map(|proposal| proposal.auth).collect()
+}
+
+/// The ways in which the peer may: the same, unless the configuration says others.
+fn peer_ways(remote: &Remote) -> Vec<Authentication> {
+    remote.peer_auth.clone().unwrap_or_else(|| own_ways(remote))
+}
+
+fn we_sign(remote: &Remote) -> bool {
+    own_ways(remote).contains(&Authentication::Signature)
+}
+
+fn peer_signs(remote: &Remote) -> bool {
+    peer_ways(remote).contains(&Authentication::Signature)
+}
+
 fn signs(remote: &Remote) -> bool {
-    remote.proposals.iter().any(|proposal| proposal.auth == Authentication::Signature)
+    we_sign(remote) || peer_signs(remote)
 }
 
 impl<'f> Credentials<'f> {
     /// Reads the certificate directory, if a remote needs it.
     pub(super) fn new(racoon: &RacoonConfig, files: &'f dyn Files, said: &mut Diagnostics) -> Self {
-        let mut authorities = TrustStore::default();
+        let policy = if racoon.strict_crls { Revocation::Strict } else { Revocation::Soft };
+        let mut authorities = TrustStore::new(policy);
         if racoon.remotes.iter().any(signs) {
             read_directory(&racoon.certificate_dir, files, &mut authorities, said);
+            racoon.crls.iter().for_each(|named| read_crl(named, files, &mut authorities, said));
         }
         Self { files, authorities: Arc::new(authorities) }
     }
@@ -79,10 +99,7 @@ impl<'f> Credentials<'f> {
     pub(super) fn of(&mut self, remote: &Remote, said: &mut Diagnostics) -> Own {
         let mut auth = AuthConfig {
             prove: Vec::new(),
-            accept_shared_key: remote
-                .proposals
-                .iter()
-                .any(|proposal| proposal.auth == Authentication::PreSharedKey),
+            accept_shared_key: peer_ways(remote).contains(&Authentication::PreSharedKey),
             trust: None,
             send_cert: remote.send_cert,
             send_certreq: remote.send_certreq,
@@ -90,7 +107,7 @@ impl<'f> Credentials<'f> {
             expected_names: Vec::new(),
         };
         let authorities = self.authorities_of(remote, said);
-        let keys = if signs(remote) { self.keys(remote, &authorities, said) } else { Vec::new() };
+        let keys = if we_sign(remote) { self.keys(remote, &authorities, said) } else { Vec::new() };
         for proposal in &remote.proposals {
             match proposal.auth {
                 Authentication::PreSharedKey if !auth.prove.contains(&Proving::SharedKey) => {
@@ -103,7 +120,7 @@ impl<'f> Credentials<'f> {
                 Authentication::PreSharedKey | Authentication::Signature => {}
             }
         }
-        if signs(remote) {
+        if peer_signs(remote) {
             auth.trust = Some(self.trust(remote, authorities, said));
         }
         Own { auth, keys }
@@ -271,6 +288,19 @@ fn is_for(ends: &Ends, remote: &Remote) -> bool {
         (Some(net), Some(address)) => net.contains(address),
         (Some(net), None) => net.prefix == 0,
         (None, _) => true,
+    }
+}
+
+/// Reads a list of revoked certificates that the configuration names: without it nothing would be refused by it.
+fn read_crl(named: &NamedFile, files: &dyn Files, store: &mut TrustStore, said: &mut Diagnostics) {
+    let shown = named.path.display();
+    let read = match files.read(&named.path) {
+        Ok((_, octets)) => Crl::from_file(&octets).map_err(|error| format!("{shown}: {error}")),
+        Err(error) => Err(format!("cannot read the list of revoked certificates {shown}: {error}")),
+    };
+    match read {
+        Ok(crls) => crls.into_iter().for_each(|crl| store.add_crl(crl)),
+        Err(message) => refuse(said, &named.place, message),
     }
 }
 

@@ -18,13 +18,13 @@ use super::words;
 use crate::files::Files;
 use crate::net::{Endpoint, IpNet};
 use crate::racoon::model::{
-    AdminSocket, DEFAULT_SCRIPT_DIR, EspProposal, Listen, LogLevel, Privsep, RacoonConfig, RemoteSelector,
-    SaInfo, SaInfoId, Timers,
+    AdminSocket, DEFAULT_SCRIPT_DIR, EspProposal, Listen, LogLevel, NamedFile, Privsep, RacoonConfig,
+    RemoteSelector, SaInfo, SaInfoId, Timers,
 };
 use crate::racoon::{Feature, Use};
 use crate::setkey::model::{Level, PolicyFile};
 use crate::setkey::{FwdCopies, PolicySet};
-use remote::{auths, same_place, values};
+use remote::{auths, peer_auths, same_place, values};
 
 /// Makes the configuration. It is whole only if nothing was said that is an error.
 pub(super) fn lower(file: &DeTable<'_>, reader: Reader<'_>, files: &dyn Files) -> Option<NativeConfig> {
@@ -75,6 +75,8 @@ impl<'a> Lowering<'a> {
         let config = RacoonConfig {
             pre_shared_key: at("psk.txt"),
             certificate_dir: at("certs"),
+            crls: Vec::new(),
+            strict_crls: false,
             script_dir: DEFAULT_SCRIPT_DIR.into(),
             pid_file: None,
             log_level: LogLevel::Info,
@@ -119,6 +121,16 @@ impl<'a> Lowering<'a> {
         }
         if let Some(path) = reader.path(top, "ca-dir") {
             self.config.certificate_dir = path.value;
+        }
+        let directory = reader.directory.to_owned();
+        for path in
+            reader.list(top, "crl", |text| Ok(directory.join(text))).into_iter().flat_map(|list| list.value)
+        {
+            let place = reader.place(&path.span);
+            self.config.crls.push(NamedFile { place, path: path.value });
+        }
+        if let Some(strict) = reader.parsed(top, "crl-policy", crl_policy) {
+            self.config.strict_crls = strict.value;
         }
         if let Some(level) = reader.parsed(top, "log", log_level) {
             self.config.log_level = level.value;
@@ -285,9 +297,10 @@ impl<'a> Lowering<'a> {
 
     /// Settings that do not go together.
     fn check(&mut self, name: &Located<String>, settings: &Settings) {
-        let is = |wanted| auths(settings).contains(&wanted);
+        let ours = |wanted| auths(settings).contains(&wanted);
+        let is = |wanted| ours(wanted) || peer_auths(settings).contains(&wanted);
         let reader = &mut self.reader;
-        if is(Auth::Certificate) {
+        if ours(Auth::Certificate) {
             if settings.certificate.is_none() || settings.key.is_none() {
                 let message = "without `certificate` and `key` this end has nothing to sign with";
                 reader.warn(&name.span, message);
@@ -299,8 +312,11 @@ impl<'a> Lowering<'a> {
                 "write `auth = \"certificate\"`",
             );
         }
-        if is(Auth::RawKey) && (settings.key.is_none() || settings.peer_key.is_none()) {
-            reader.error(&name.span, "`auth` with raw keys needs `key` and `peer-key`");
+        if ours(Auth::RawKey) && settings.key.is_none() {
+            reader.error(&name.span, "`auth` with raw keys needs `key`");
+        }
+        if peer_auths(settings).contains(&Auth::RawKey) && settings.peer_key.is_none() {
+            reader.error(&name.span, "a peer that proves itself by a raw key needs `peer-key`");
         }
         if is(Auth::RawKey) && is(Auth::Certificate) {
             reader.error(&name.span, "certificates and raw keys are not used with one peer");
@@ -494,7 +510,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn wants_key(&mut self, settings: &Settings, addresses: &[IpAddr]) {
-        if !auths(settings).contains(&Auth::Psk) {
+        if !auths(settings).contains(&Auth::Psk) && !peer_auths(settings).contains(&Auth::Psk) {
             return;
         }
         match &settings.psk_file {
@@ -608,6 +624,15 @@ fn esp_proposals(settings: &Settings) -> Vec<EspProposal> {
             }
             once
         }
+    }
+}
+
+/// Whether it is strict.
+fn crl_policy(text: &str) -> Result<bool, String> {
+    match text {
+        "soft" => Ok(false),
+        "strict" => Ok(true),
+        _ => Err("expected `soft` or `strict`".to_owned()),
     }
 }
 

@@ -53,6 +53,10 @@ impl Lowering<'_> {
             my_identifier: settings.id.as_ref().map_or(Identifier::Address(None), |id| id.value.clone()),
             peers_identifiers: values(&settings.peer_id),
             verify_identifier: settings.peer_id.is_some() && on(&settings.verify_peer_id, true),
+            peer_auth: settings
+                .peer_auth
+                .as_ref()
+                .map(|auths| auths.value.iter().map(|auth| authentication(auth.value)).collect()),
             certificate,
             peers_certificates: pinned.chain(raw).collect(),
             ca_certificate: settings.ca.as_ref().map(named),
@@ -88,7 +92,8 @@ impl Lowering<'_> {
             setting.as_ref().filter(|on| on.value == wanted).map(|on| on.span.clone())
         };
         let signs = |auth: &&Located<Auth>| auth.value != Auth::Psk;
-        let auth = settings.auth.as_ref().and_then(|auth| auth.value.iter().find(signs));
+        let both = [&settings.auth, &settings.peer_auth].into_iter().flatten();
+        let auth = both.flat_map(|auth| &auth.value).find(signs);
         wish(Feature::Signatures, auth.map(|auth| &auth.span));
         wish(Feature::PeersIdentifier, settings.peer_id.as_ref().map(|ids| &ids.span));
         if switch(&settings.verify_peer_id, false).is_none() {
@@ -145,15 +150,27 @@ pub(super) fn auths(settings: &Settings) -> Vec<Auth> {
     }
 }
 
+/// How the peer proves itself.
+pub(super) fn peer_auths(settings: &Settings) -> Vec<Auth> {
+    match &settings.peer_auth {
+        None => auths(settings),
+        Some(_) => values(&settings.peer_auth),
+    }
+}
+
+const fn authentication(auth: Auth) -> Authentication {
+    match auth {
+        Auth::Psk => Authentication::PreSharedKey,
+        Auth::Certificate | Auth::RawKey => Authentication::Signature,
+    }
+}
+
 fn proposals(settings: &Settings, place: &Place) -> Vec<IkeProposal> {
     let suites = if settings.ike.is_some() { values(&settings.ike) } else { ike_suites() };
     let lifetime = settings.ike_lifetime.as_ref().map_or(IKE_LIFETIME, |time| time.value);
     let mut all: Vec<IkeProposal> = Vec::new();
     for auth in auths(settings) {
-        let auth = match auth {
-            Auth::Psk => Authentication::PreSharedKey,
-            Auth::Certificate | Auth::RawKey => Authentication::Signature,
-        };
+        let auth = authentication(auth);
         for suite in &suites {
             let proposal = IkeProposal {
                 place: place.clone(),

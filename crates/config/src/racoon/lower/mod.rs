@@ -42,6 +42,8 @@ pub(super) fn lower(
         config: RacoonConfig {
             pre_shared_key: DEFAULT_PRE_SHARED_KEY.into(),
             certificate_dir: DEFAULT_CERTIFICATE_DIR.into(),
+            crls: Vec::new(),
+            strict_crls: false,
             script_dir: DEFAULT_SCRIPT_DIR.into(),
             pid_file: None,
             log_level: LogLevel::Info,

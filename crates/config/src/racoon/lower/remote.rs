@@ -423,6 +423,7 @@ impl Lowering<'_> {
             ca_certificate: draft.ca_certificate.clone(),
             verify_cert: draft.verify_cert,
             send_cert: draft.send_cert,
+            peer_auth: None,
             send_certreq: draft.send_certreq,
             nonce_octets,
             passive: draft.passive,

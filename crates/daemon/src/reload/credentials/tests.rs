@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use coati_config::diag::Diagnostics;
 use coati_config::files::{FileFacts, Memory};
-use ike_crypto::pki::{Issued, KeyKind, Validity, make_authority, make_host};
-use ike_crypto::x509::AltName;
+use ike_crypto::pki::{Issued, KeyKind, Validity, make_authority, make_crl, make_host};
+use ike_crypto::x509::{AltName, Certificate};
+use ike_proto::crypto::credential::Proof;
 use ike_proto::policy::identity::Identity;
 use ike_proto::policy::peer::{LocalId, PeerConfig, Proving};
+use ike_proto::time::WallTime;
+use ike_proto::wire::Cert;
 use ike_proto::wire::registry::{CertEncoding, IdType};
 
 use crate::reload::{Configuration, FileNames, load};
@@ -104,6 +107,72 @@ fn both_ways_of_authentication_are_taken_and_the_first_is_shown() {
     assert_eq!(psk_alone.auth.prove, [Proving::SharedKey]);
     assert!(psk_alone.auth.trust.is_none());
     assert!(!key_first.auth.binds_address, "an anonymous remote says nothing of addresses");
+}
+
+/// The peer of a coati.toml with these lines at its top and in its one peer.
+fn peer_of_toml(files: &Memory, top: &str, settings: &str) -> Result<PeerConfig, String> {
+    let text = format!(
+        "local = \"192.0.2.1\"\nca-dir = \"/certs\"\n{top}\n[peer.b]\naddress = \"192.0.2.2\"\n{settings}\n"
+    );
+    let names = FileNames { racoon: PathBuf::from("/etc/coati.toml"), ..names() };
+    let read = load(&names, &files.clone().with("/etc/coati.toml", text.as_str()));
+    let (configuration, _) = read.map_err(|refusal| refusal.to_string())?;
+    let (peers, _) = configuration.peers([]);
+    Ok(PeerConfig::clone(peers.by_address("192.0.2.2".parse().unwrap()).unwrap()))
+}
+
+const OWN: &str = "certificate = \"/certs/own.pem\"\nkey = \"/certs/own.key\"";
+
+#[test]
+fn the_two_directions_may_differ() {
+    let pki = pki();
+    let keys = "192.0.2.2 0x9d507d3c6fd6c78d17d5438c5d2d4138a90f99980ea3248615ed94ad886d8412\n";
+    let files = files(&pki).with("/etc/psk.txt", keys);
+    let we_sign = format!("auth = \"certificate\"\npeer-auth = \"psk\"\n{OWN}");
+    let we_sign = peer_of_toml(&files, "", &we_sign).unwrap().auth;
+    assert!(matches!(we_sign.prove.as_slice(), [Proving::Key(_)]), "{we_sign:?}");
+    assert!(we_sign.accept_shared_key && we_sign.trust.is_none());
+    let peer_signs = peer_of_toml(&files, "", "auth = \"psk\"\npeer-auth = \"certificate\"").unwrap().auth;
+    assert_eq!(peer_signs.prove, [Proving::SharedKey]);
+    assert!(!peer_signs.accept_shared_key && peer_signs.trust.is_some());
+    // The key is needed in either direction.
+    let keyless = files.with("/etc/psk.txt", "192.0.2.9 short of nothing, but for another\n");
+    for settings in [
+        "peer-auth = \"certificate\"".to_owned(),
+        format!("auth = \"certificate\"\npeer-auth = \"psk\"\n{OWN}"),
+    ] {
+        let said = peer_of_toml(&keyless, "", &settings).unwrap_err();
+        assert!(said.contains("no key for 192.0.2.2"), "{said}");
+    }
+}
+
+#[test]
+fn lists_of_revoked_certificates_are_read_where_they_are_named_and_may_be_a_must() {
+    const NOW: u64 = 1_800_000_000;
+    let pki = pki();
+    let host = Certificate::from_file(pki.host.certificate.as_bytes()).unwrap().remove(0);
+    let (ca, key) = (pki.authority.certificate.as_bytes(), pki.authority.key.expose());
+    let list = |revoked: &[Certificate]| make_crl(ca, key, None, revoked, YEARS).unwrap();
+    let verdict = |top: &str, crl: Option<&str>| {
+        let files = crl.iter().fold(files(&pki), |files, crl| files.with("/etc/ca.crl", *crl));
+        let peer = peer_of_toml(&files, top, &format!("auth = \"certificate\"\n{OWN}"))?;
+        let cert = Cert { encoding: CertEncoding::X509_SIGNATURE, data: host.der().to_vec() };
+        let id = Identity::address("192.0.2.1".parse().unwrap()).payload();
+        let proof = Proof { certs: vec![cert], addresses: Vec::new(), shown: String::new() };
+        peer.auth.trust.unwrap().check(&id, &proof, WallTime(NOW)).map(drop)
+    };
+    let named = "crl = \"ca.crl\"";
+    let strict = "crl = \"ca.crl\"\ncrl-policy = \"strict\"";
+    let (none, revoked) = (list(&[]), list(core::slice::from_ref(&host)));
+    assert_eq!(verdict("", None), Ok(()), "soft, and without a list");
+    assert!(verdict("crl-policy = \"strict\"", None).is_err(), "strict, and without a list");
+    assert_eq!(verdict(strict, Some(&none)), Ok(()));
+    for top in [named, strict] {
+        let said = verdict(top, Some(&revoked)).unwrap_err();
+        assert!(said.contains("revoked"), "{said}");
+    }
+    let said = verdict(named, None).unwrap_err();
+    assert!(said.contains("/etc/coati.toml:3:7") && said.contains("/etc/ca.crl"), "{said}");
 }
 
 #[test]
