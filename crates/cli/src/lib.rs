@@ -52,6 +52,13 @@ enum Command {
         /// The peer's address.
         remote: IpAddr,
     },
+    /// Has both ends of a pair prove themselves anew: another IKE SA takes the place of the pair's, and nothing is lost.
+    Reauthenticate {
+        /// Our address.
+        local: IpAddr,
+        /// The peer's address.
+        remote: IpAddr,
+    },
     /// Deletes a pair's SAs here and at the peer; its policies stay.
     Delete {
         /// Our address.
@@ -158,6 +165,9 @@ fn answer(cli: &Cli) -> Result<String, Error> {
         }
         Command::Reload => Ok(client.reload()?.into_iter().map(|warning| warning + "\n").collect()),
         Command::Initiate { local, remote } => client.initiate(local, remote).map(|()| String::new()),
+        Command::Reauthenticate { local, remote } => {
+            client.reauthenticate(local, remote).map(|()| String::new())
+        }
         Command::Delete { local, remote } => client.delete(local, remote).map(|()| String::new()),
         Command::Stop => client.stop().map(|()| String::new()),
         Command::Pki(_) | Command::Psk(_) | Command::Policy(_) | Command::Check(_) | Command::Convert(_) => {

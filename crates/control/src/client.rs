@@ -140,6 +140,14 @@ impl Client {
         self.call("Initiate", json!({ "local": local, "remote": remote })).map(drop)
     }
 
+    /// Has both ends of a pair prove themselves anew, in another IKE SA.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub fn reauthenticate(&mut self, local: IpAddr, remote: IpAddr) -> Result<(), Error> {
+        self.call("Reauthenticate", json!({ "local": local, "remote": remote })).map(drop)
+    }
+
     /// Deletes a pair's SAs.
     ///
     /// # Errors

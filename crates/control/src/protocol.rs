@@ -124,6 +124,8 @@ pub enum Request {
     Reload,
     /// `Initiate`
     Initiate(Pair),
+    /// `Reauthenticate`
+    Reauthenticate(Pair),
     /// `Delete`
     Delete(Pair),
     /// `Stop`
@@ -188,6 +190,7 @@ pub fn understand(call: &Call) -> Result<Request, Reply> {
         (INTERFACE, "Reload") => bare(call, Request::Reload),
         (INTERFACE, "Stop") => bare(call, Request::Stop),
         (INTERFACE, "Initiate") => pair(call).map(Request::Initiate),
+        (INTERFACE, "Reauthenticate") => pair(call).map(Request::Reauthenticate),
         (INTERFACE, "Delete") => pair(call).map(Request::Delete),
         (INTERFACE, "Establish") => traffic(call).map(Request::Establish),
         (INTERFACE, "Flush") => flush(call).map(Request::Flush),
@@ -366,11 +369,21 @@ mod tests {
     fn every_method_of_the_description_is_understood() {
         let methods = DESCRIPTION.lines().filter_map(|line| line.strip_prefix("method "));
         let names: Vec<&str> = methods.filter_map(|line| line.split('(').next()).collect();
-        let all = ["Status", "Reload", "Initiate", "Delete", "Stop", "Establish", "Flush", "Watch"];
+        let all = [
+            "Status",
+            "Reload",
+            "Initiate",
+            "Reauthenticate",
+            "Delete",
+            "Stop",
+            "Establish",
+            "Flush",
+            "Watch",
+        ];
         assert_eq!(names, all);
         for name in names {
             let parameters = match name {
-                "Initiate" | "Delete" => json!({ "local": "::1", "remote": "::2" }),
+                "Initiate" | "Reauthenticate" | "Delete" => json!({ "local": "::1", "remote": "::2" }),
                 "Establish" => json!({ "source": "::1", "destination": "::2/64", "protocol": 0 }),
                 "Flush" => json!({ "what": "isakmp" }),
                 _ => json!({}),

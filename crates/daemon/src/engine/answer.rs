@@ -27,6 +27,9 @@ impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
             Request::Initiate(pair) => {
                 self.command(Command::Initiate { local: pair.local, remote: pair.remote })
             }
+            Request::Reauthenticate(pair) => {
+                self.command(Command::Reauthenticate { local: pair.local, remote: pair.remote })
+            }
             Request::Delete(pair) => self.command(Command::Delete { local: pair.local, remote: pair.remote }),
             Request::Establish(traffic) => self.establish(&traffic),
             Request::Flush(what) => self.flush_sas(what),

@@ -453,6 +453,9 @@ async fn commands_reach_the_engine() {
     assert_eq!(status(&mut a).await.pairs[0].state, PairState::Idle);
     assert_eq!(ask(&mut a, Request::Initiate(pair)).await.error, None);
     until(&mut a, &mut b, both_have_a_pair).await;
+    // The new SA stands beside the old one for a while.
+    assert_eq!(ask(&mut a, Request::Reauthenticate(pair)).await.error, None);
+    until(&mut a, &mut b, |a, b| grown(a).len() == 4 && grown(b).len() == 4).await;
     assert_eq!(ask(&mut a, Request::Delete(pair)).await.error, None);
     until(&mut a, &mut b, both_are_empty).await;
     let nobody = protocol::Pair { remote: "127.0.0.77".parse().unwrap(), ..pair };
