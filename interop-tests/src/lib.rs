@@ -15,6 +15,7 @@ pub mod launch;
 pub mod net;
 pub mod pcap;
 pub mod peer;
+pub mod pki;
 pub mod process;
 pub mod scenario;
 pub mod stage;

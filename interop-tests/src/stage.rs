@@ -48,6 +48,16 @@ impl Stage {
         Ok(directory)
     }
 
+    /// A directory for an authority and what it issues, kept in memory likewise.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn pki(&self, name: &str) -> Result<PathBuf> {
+        let directory = Path::new(WORK).join("pki").join(name);
+        fs::create_dir_all(&directory).context(|| format!("cannot make {}", directory.display()))?;
+        Ok(directory)
+    }
+
     /// The log file of this name.
     pub fn log(&self, name: &str) -> PathBuf {
         self.logs.join(name)

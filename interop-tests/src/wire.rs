@@ -95,6 +95,17 @@ impl Seen {
         self.octets.windows(needle.len().max(1)).any(|window| window == needle)
     }
 
+    /// Whether this is a fragment of an IKE_AUTH message (RFC 7383 §2.5): exchange type 35, first payload 53.
+    pub fn is_ike_auth_fragment(&self) -> bool {
+        let ip = match self.octets.first().map(|first| first >> 4) {
+            Some(4) => usize::from(self.octets[0] & 0x0f) * 4,
+            _ => 40,
+        };
+        let data = self.octets.get(ip + 8..).unwrap_or_default();
+        let message = data.strip_prefix(&[0; 4]).unwrap_or(data);
+        self.kind == Kind::Ike && message.get(16) == Some(&53) && message.get(18) == Some(&35)
+    }
+
     fn from_v4(packet: &[u8]) -> Option<Self> {
         let header = usize::from(packet.first()? & 0x0f) * 4;
         let length = usize::from(short(packet, 2)?);
@@ -192,6 +203,18 @@ mod tests {
         assert_eq!(kind_of(&ike), Kind::Ike);
         assert_eq!(kind_of(&esp), Kind::EspInUdp { spi: 0xc102_0304 });
         assert_eq!(kind_of(&keepalive), Kind::Keepalive);
+    }
+
+    #[test]
+    fn a_fragment_of_ike_auth_is_told_from_a_whole_message_and_from_other_exchanges() {
+        let is_fragment = |first: u8, exchange: u8| {
+            let header = [&[0xaa; 16][..], &[first, 0x20, exchange, 0x08]].concat();
+            let seen = |port, data: &[u8]| Seen::from_ethernet(&frame(17, &udp_payload(port, port, data)));
+            let [plain, marked] = [header.clone(), [&[0; 4][..], &header].concat()];
+            [seen(500, &plain), seen(4500, &marked)].map(|seen| seen.unwrap().is_ike_auth_fragment())
+        };
+        assert_eq!(is_fragment(53, 35), [true; 2]);
+        assert_eq!([is_fragment(46, 35), is_fragment(53, 37)], [[false; 2]; 2]);
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub(super) fn for_scenarios(strongswan: bool) -> Vec<Need> {
         need("iputils-ping", "ping", "ICMP between hosts"),
         need("tcpdump", "tcpdump", "captures of the wire"),
         need("util-linux", "unshare", "namespaces of a scenario's own"),
+        need("openssl", "openssl", "certificates"),
     ];
     if strongswan {
         let plugins = "strongSwan's algorithms";

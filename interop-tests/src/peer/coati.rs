@@ -193,6 +193,22 @@ impl Coati {
         process::output(self.ask().arg("initiate").args(addresses)).map(|_| ())
     }
 
+    /// Has it read its files anew, and gives its warnings.
+    ///
+    /// # Errors
+    /// When it does not take them.
+    pub fn reload(&self) -> Result<String> {
+        process::output(self.ask().arg("reload"))
+    }
+
+    /// Tells it by SIGHUP to read its files anew.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn hang_up(&self) -> Result<()> {
+        self.daemon.signal(Signal::SIGHUP)
+    }
+
     fn ask(&self) -> Command {
         let mut command = self.host.command(&self.client);
         command.arg("--socket").arg(&self.socket);

@@ -1,5 +1,6 @@
 //! The keying daemons under test: Coati and its peers, behind one face.
 
+pub mod certified;
 pub mod charon_log;
 pub mod coati;
 pub mod list_sas;

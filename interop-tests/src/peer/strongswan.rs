@@ -130,6 +130,14 @@ impl StrongSwan {
         self.swanctl.run(&["--terminate", "--ike", name, "--timeout", "15"]).map(|_| ())
     }
 
+    /// Has it read its connections, certificates and keys anew, and forget those that are gone.
+    ///
+    /// # Errors
+    /// When it refuses one.
+    pub fn reload(&self) -> Result<()> {
+        self.swanctl.run(&["--load-all", "--noprompt", "--clear"]).map(|_| ())
+    }
+
     /// Stops the process where it stands, or lets it go on ([`Signal::SIGSTOP`], [`Signal::SIGCONT`]).
     ///
     /// # Errors
@@ -197,6 +205,7 @@ fn strongswan_conf(directory: &Path, log: &Path) -> String {
 }}
 charon-systemd {{
     load = {PLUGINS}
+    include {directory}/strongswan.d/*.conf
     install_routes = no
     retransmit_timeout = 2.0
     retransmit_base = 1.5

@@ -3,6 +3,7 @@
 mod accord;
 mod both_start;
 mod by_name;
+mod certificates;
 mod duel;
 mod mesh;
 mod pairs;
@@ -95,6 +96,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(refuse::all());
     all.extend(rekeys::all());
     all.extend(setkey::all());
+    all.extend(certificates::all());
     all.extend(both_start::all());
     all.extend(swan_outages::all());
     all.push(demo::scenario());
