@@ -469,7 +469,8 @@ impl Lowering<'_> {
         if !draft.uses_signatures(remote) {
             return;
         }
-        if remote.certificate.is_none() {
+        let has_key = remote.proposals.iter().any(|proposal| proposal.auth == Authentication::PreSharedKey);
+        if remote.certificate.is_none() && !has_key {
             let message = "`rsasig` without `certificate_type`: this end has nothing to sign with, and no IKE SA can be made from this block";
             self.warn(source, span.clone(), message);
         }

@@ -347,6 +347,17 @@ fn proposals_that_say_the_same_are_there_once() {
 }
 
 #[test]
+fn who_has_a_shared_key_needs_no_certificate_to_believe_those_of_others() {
+    let rsasig = PROPOSAL.replace("pre_shared_key", "rsasig");
+    let warned = |proposals: &str| {
+        said(&format!("remote anonymous {{ exchange_mode main; {proposals} }}"))
+            .contains("nothing to sign with")
+    };
+    assert!(warned(&rsasig));
+    assert!(!warned(&format!("{PROPOSAL} {rsasig}")));
+}
+
+#[test]
 fn an_exact_address_beats_anonymous_and_ambiguity_is_told() {
     let body = format!("{{ exchange_mode main; {PROPOSAL} }}");
     let named = format!("remote \"n\" {{ remote_address 192.0.2.9; exchange_mode main; {PROPOSAL} }}");
