@@ -137,11 +137,6 @@ fn text(file: &Checked<'_>, styled: bool) -> String {
 }
 
 fn object(file: &Checked<'_>) -> Value {
-    let verdict = match (file.said.errors(), file.said.warnings()) {
-        (0, 0) => "accepted",
-        (0, _) => "warnings",
-        _ => "refused",
-    };
     let diagnostics: Vec<Value> = file
         .said
         .iter()
@@ -159,7 +154,7 @@ fn object(file: &Checked<'_>) -> Value {
     json!({
         "path": file.path.display().to_string(),
         "language": file.language.map(Language::name),
-        "verdict": verdict,
+        "verdict": file.said.verdict(),
         "errors": file.said.errors(),
         "warnings": file.said.warnings(),
         "diagnostics": diagnostics,

@@ -350,6 +350,16 @@ impl Diagnostics {
         self.kept.sort_by_key(key);
     }
 
+    /// In a word: `refused` with errors, else `warnings`, else `accepted`.
+    #[must_use]
+    pub const fn verdict(&self) -> &'static str {
+        match (self.errors, self.warnings) {
+            (0, 0) => "accepted",
+            (0, _) => "warnings",
+            _ => "refused",
+        }
+    }
+
     /// Whether something is to be refused.
     #[must_use]
     pub const fn has_errors(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Which of the languages a file is in: by its name, else by its words.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 /// A language of configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,24 +30,43 @@ impl Language {
     /// By the file's name, else by the first words of its lines; nothing if neither says it.
     #[must_use]
     pub fn of(path: &Path, octets: &[u8]) -> Option<Self> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
         if crate::native::is_native(path) {
-            Some(Self::Native)
-        } else if has(&["psk", "pre_shared_key"]) {
+            return Some(Self::Native);
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Self::by_name(&name).or_else(|| Self::by_words(&String::from_utf8_lossy(octets)))
+    }
+
+    /// As [`Language::of`], but for a collection of files: the innermost folder that is named for a language comes first.
+    #[must_use]
+    pub fn in_folders(path: &Path, octets: &[u8]) -> Option<Self> {
+        let folders = path.parent().into_iter().flat_map(Path::components).rev();
+        let named = folders.filter_map(|component| match component {
+            Component::Normal(folder) => Self::by_name(&folder.to_string_lossy()),
+            _ => None,
+        });
+        named.into_iter().next().or_else(|| Self::of(path, octets))
+    }
+
+    /// By what a file, or a folder of files, is called.
+    fn by_name(name: &str) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
+        if has(&["psk", "pre_shared_key"]) {
             Some(Self::Psk)
         } else if has(&["setkey", "ipsec-tools", "spd"]) {
             Some(Self::Setkey)
         } else if has(&["racoon"]) {
             Some(Self::Racoon)
         } else {
-            Self::by_words(&String::from_utf8_lossy(octets))
+            None
         }
     }
 
     fn by_words(text: &str) -> Option<Self> {
         const RACOON: &[&str] = &[
-            "remote", "sainfo", "path", "listen", "timer", "padding", "include", "privsep", "log", "mode_cfg",
+            "remote", "sainfo", "path", "listen", "timer", "padding", "include", "privsep", "log",
+            "mode_cfg", "proposal",
         ];
         const SETKEY: &[&str] = &[
             "spdadd",

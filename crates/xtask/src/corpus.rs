@@ -8,11 +8,12 @@ mod setkey;
 use std::fs;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use coati_config::diag::{Diagnostic, Diagnostics, Place};
 use coati_config::files::{Disk, FileFacts, Files};
+use coati_config::language::Language;
 use interop_tests::ensure;
 use interop_tests::failure::{Context, Result};
 use serde_json::{Value, json};
@@ -60,90 +61,11 @@ fn walk(root: &Path, below: &Path, names: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Language {
-    Racoon,
-    Setkey,
-    Psk,
-}
-
-impl Language {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Racoon => "racoon",
-            Self::Setkey => "setkey",
-            Self::Psk => "psk",
-        }
-    }
-
-    /// By the innermost folder that is named for a language, else by the file's name, else by its words.
-    fn of(name: &Path, octets: &[u8]) -> Self {
-        let folders = name.parent().into_iter().flat_map(Path::components).rev();
-        let by_folder = folders.filter_map(|component| match component {
-            Component::Normal(folder) => Self::by_word(&folder.to_string_lossy()),
-            _ => None,
-        });
-        let file = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        by_folder
-            .into_iter()
-            .next()
-            .or_else(|| Self::by_word(&file))
-            .unwrap_or_else(|| Self::by_content(octets))
-    }
-
-    fn by_word(word: &str) -> Option<Self> {
-        let word = word.to_ascii_lowercase();
-        let names = |words: &[&str]| words.iter().any(|known| word.contains(known));
-        if names(&["psk", "pre_shared_key"]) {
-            Some(Self::Psk)
-        } else if names(&["setkey", "ipsec-tools", "spd"]) {
-            Some(Self::Setkey)
-        } else if names(&["racoon"]) {
-            Some(Self::Racoon)
-        } else {
-            None
-        }
-    }
-
-    /// By the first words of its lines.
-    fn by_content(octets: &[u8]) -> Self {
-        const RACOON: &[&str] = &[
-            "remote", "sainfo", "path", "listen", "timer", "padding", "include", "privsep", "log",
-            "mode_cfg", "proposal",
-        ];
-        const SETKEY: &[&str] = &[
-            "spdadd",
-            "spdflush",
-            "spdupdate",
-            "spddelete",
-            "flush",
-            "spddump",
-            "dump",
-            "add",
-            "delete",
-            "deleteall",
-            "get",
-        ];
-        let text = String::from_utf8_lossy(octets);
-        let first_words = || {
-            let word_of = |line: &str| {
-                line.trim().split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().map(str::to_owned)
-            };
-            text.lines().filter_map(word_of)
-        };
-        let count = |words: &[&str]| first_words().filter(|word| words.contains(&word.as_str())).count();
-        match (count(RACOON), count(SETKEY)) {
-            (0, 0) => Self::Psk,
-            (racoon, setkey) if racoon >= setkey => Self::Racoon,
-            _ => Self::Setkey,
-        }
-    }
-}
-
 /// One file's line.
 fn judge(name: &Path, files: &Folder) -> Result<Value> {
     let (_, octets) = files.read(name).context(|| format!("cannot read {}", name.display()))?;
-    let language = Language::of(name, &octets);
+    // What says nothing at all is a psk.txt without a line.
+    let language = Language::in_folders(name, &octets).unwrap_or(Language::Psk);
     let shown = name.display().to_string();
     let (model, said) = match language {
         Language::Racoon => {
@@ -158,16 +80,13 @@ fn judge(name: &Path, files: &Folder) -> Result<Value> {
             let (file, said) = coati_config::psk::parse(&shown, &octets);
             (file.as_ref().map(psk::model), said)
         }
-    };
-    let verdict = match (said.errors(), said.warnings()) {
-        (0, 0) => "accepted",
-        (0, _) => "warnings",
-        _ => "refused",
+        // Coati's own language has no other judge: its diagnostics are shown, and no model.
+        Language::Native => (None, coati_config::native::parse(name, &octets, files).1),
     };
     Ok(json!({
         "path": shown,
         "language": language.name(),
-        "verdict": verdict,
+        "verdict": said.verdict(),
         "errors": said.errors(),
         "warnings": said.warnings(),
         "diagnostics": diagnostics(&said),
@@ -241,7 +160,7 @@ mod tests {
     use super::*;
 
     fn language(name: &str, text: &str) -> Language {
-        Language::of(Path::new(name), text.as_bytes())
+        Language::in_folders(Path::new(name), text.as_bytes()).unwrap()
     }
 
     #[test]
