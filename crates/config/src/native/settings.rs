@@ -191,7 +191,8 @@ impl Reader<'_> {
                 "without a suite no IKE SA can be made: leave the key out for the defaults",
             );
         }
-        if let Some(auth) = settings.auth.as_ref().filter(|auth| auth.value.is_empty()) {
+        let both = [&settings.auth, &settings.peer_auth].into_iter().flatten();
+        for auth in both.filter(|auth| auth.value.is_empty()) {
             self.error(&auth.span, "nobody is let in without authentication");
         }
         settings
