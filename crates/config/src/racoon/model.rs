@@ -54,6 +54,28 @@ pub struct RacoonConfig {
     pub uses: Vec<Use>,
 }
 
+impl RacoonConfig {
+    /// A configuration that says nothing but where keys and certificates are.
+    pub(crate) fn new(pre_shared_key: PathBuf, certificate_dir: PathBuf) -> Self {
+        Self {
+            pre_shared_key,
+            certificate_dir,
+            crls: Vec::new(),
+            strict_crls: false,
+            script_dir: DEFAULT_SCRIPT_DIR.into(),
+            pid_file: None,
+            log_level: LogLevel::Info,
+            listen: Listen::default(),
+            timers: Timers::default(),
+            privsep: None,
+            kernel_buffer_kb: None,
+            remotes: Vec::new(),
+            sainfos: Vec::new(),
+            uses: Vec::new(),
+        }
+    }
+}
+
 /// How much to log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {

@@ -324,7 +324,7 @@ impl Endpoint {
         });
     }
 
-    /// A peer's first contact with us is over: what waited for that goes on, and does not say it again.
+    /// A peer's first contact with us is over: what waited for that goes on; if it failed, the first of them says it now.
     fn release_held(&mut self, cx: &mut Context<'_>, peer: &Mark) {
         let waiting: Vec<JobId> =
             self.held.iter().filter(|(_, held)| held.peer == *peer).map(|(id, _)| *id).collect();
@@ -428,7 +428,10 @@ impl Endpoint {
         }
         if sa.is_closed() {
             self.forget(id, &sa);
-            self.contact_failed(cx, key, id);
+            // Most SAs never said it, and a digest for each that a flood leaves would be work for nothing.
+            if sa.common.core.initial_contact {
+                self.contact_failed(cx, key, id);
+            }
         } else {
             self.sas.put(id, sa);
         }

@@ -18,8 +18,8 @@ use super::words;
 use crate::files::Files;
 use crate::net::{Endpoint, IpNet};
 use crate::racoon::model::{
-    AdminSocket, DEFAULT_SCRIPT_DIR, EspProposal, Listen, LogLevel, NamedFile, Privsep, RacoonConfig,
-    RemoteSelector, SaInfo, SaInfoId, Timers,
+    AdminSocket, EspProposal, LogLevel, NamedFile, Privsep, RacoonConfig, RemoteSelector, SaInfo, SaInfoId,
+    Timers,
 };
 use crate::racoon::{Feature, Use};
 use crate::setkey::model::{Level, PolicyFile};
@@ -72,22 +72,7 @@ struct Lowering<'a> {
 impl<'a> Lowering<'a> {
     fn new(reader: Reader<'a>) -> Self {
         let at = |name: &str| reader.directory.join(name);
-        let config = RacoonConfig {
-            pre_shared_key: at("psk.txt"),
-            certificate_dir: at("certs"),
-            crls: Vec::new(),
-            strict_crls: false,
-            script_dir: DEFAULT_SCRIPT_DIR.into(),
-            pid_file: None,
-            log_level: LogLevel::Info,
-            listen: Listen::default(),
-            timers: Timers::default(),
-            privsep: None,
-            kernel_buffer_kb: None,
-            remotes: Vec::new(),
-            sainfos: Vec::new(),
-            uses: Vec::new(),
-        };
+        let config = RacoonConfig::new(at("psk.txt"), at("certs"));
         Self {
             reader,
             config,

@@ -13,10 +13,7 @@ use std::sync::Arc;
 use super::ast::{ListenOption, PathKind, PrivsepOption, Spanned, StatementKind, Text, TimerOption};
 use super::feature::{Feature, Use};
 use super::include::Placed;
-use super::model::{
-    AdminSocket, DEFAULT_CERTIFICATE_DIR, DEFAULT_PRE_SHARED_KEY, DEFAULT_SCRIPT_DIR, Listen, LogLevel,
-    Privsep, RacoonConfig, Timers,
-};
+use super::model::{AdminSocket, DEFAULT_CERTIFICATE_DIR, DEFAULT_PRE_SHARED_KEY, Privsep, RacoonConfig};
 use crate::diag::{Diagnostic, Diagnostics, Severity, Source};
 use crate::files::Files;
 use remote::Draft;
@@ -39,22 +36,7 @@ pub(super) fn lower(
         draft_of: BTreeMap::new(),
         warned: BTreeSet::new(),
         used: BTreeSet::new(),
-        config: RacoonConfig {
-            pre_shared_key: DEFAULT_PRE_SHARED_KEY.into(),
-            certificate_dir: DEFAULT_CERTIFICATE_DIR.into(),
-            crls: Vec::new(),
-            strict_crls: false,
-            script_dir: DEFAULT_SCRIPT_DIR.into(),
-            pid_file: None,
-            log_level: LogLevel::Info,
-            listen: Listen::default(),
-            timers: Timers::default(),
-            privsep: None,
-            kernel_buffer_kb: None,
-            remotes: Vec::new(),
-            sainfos: Vec::new(),
-            uses: Vec::new(),
-        },
+        config: RacoonConfig::new(DEFAULT_PRE_SHARED_KEY.into(), DEFAULT_CERTIFICATE_DIR.into()),
     };
     // Names of certificates and scripts count from the directory that is set where they stand. One that is set only further
     // below is better than none (racoon had none then); keys and pid file were looked up late, so the last word counts.
