@@ -7,6 +7,7 @@ use coati_config::diag::Place;
 use xfrm_sys::{Error, Policy, PolicyQuery, PolicyType, Request, Xfrm};
 
 use crate::Wanted;
+use crate::moved::as_it_moved;
 
 /// Requests of one system call: more gains nothing.
 const BATCH: usize = 64;
@@ -145,7 +146,7 @@ impl Plan {
     /// The way from `present` to `wanted`.
     ///
     /// What is there and wanted neither, goes: with `replaces` all of the main database, else what was wanted
-    /// `before`. Policies of sockets are left alone.
+    /// `before`. Policies of sockets are left alone. A policy that was moved to Coati's SAs stays so (see [`crate::MOVED_REQID`]).
     #[must_use]
     pub fn new(wanted: &[Wanted], present: &[Policy], replaces: bool, before: &[Wanted]) -> Self {
         let is_wanted = Index::of(wanted.iter().map(|wanted| &wanted.policy));
@@ -160,9 +161,12 @@ impl Plan {
             .filter_map(|wanted| {
                 let change = match there.find(&wanted.policy) {
                     None => Change::Add(wanted.policy.clone()),
-                    Some(old) if says_the_same(old, &wanted.policy) => return None,
                     Some(old) => {
-                        Change::Update(Box::new(Replaced { old: old.clone(), new: wanted.policy.clone() }))
+                        let new = as_it_moved(&wanted.policy, old);
+                        if says_the_same(old, &new) {
+                            return None;
+                        }
+                        Change::Update(Box::new(Replaced { old: old.clone(), new }))
                     }
                 };
                 Some(Step { change, place: wanted.place.clone() })
@@ -273,6 +277,16 @@ pub fn note_indices(wanted: &mut [Wanted], present: &[Policy]) {
     }
 }
 
+/// What will be in the kernel of what is wanted: policies that were moved stay so.
+pub(super) fn as_they_moved(wanted: &mut [Wanted], present: &[Policy]) {
+    let there = Index::of(present.iter());
+    for wanted in wanted {
+        if let Some(found) = there.find(&wanted.policy) {
+            wanted.policy = as_it_moved(&wanted.policy, found);
+        }
+    }
+}
+
 /// Whether the kernel does the same by both policies of one selector.
 pub(super) fn says_the_same(present: &Policy, wanted: &Policy) -> bool {
     (present.priority, present.action, present.flags, &present.limits, &present.templates)
@@ -362,6 +376,26 @@ mod tests {
     fn the_same_set_again_touches_nothing() {
         let mut fake = loaded(NEW);
         assert_eq!(plan(NEW, &mut fake, &[]).0, Plan::default());
+    }
+
+    #[test]
+    fn a_policy_that_was_moved_stays_so() {
+        let mut fake = loaded(OLD);
+        let peer = "192.0.2.2".parse().unwrap();
+        let with_peer = |policy: &Policy| policy.selector.destination.address == peer;
+        let mut may_move = fake.policies().into_iter().filter(crate::may_move);
+        let outbound = may_move.find(with_peer).unwrap();
+        fake.update_policy(&crate::moved(&outbound)).unwrap();
+        assert_eq!(plan(OLD, &mut fake, &[]).0, Plan::default());
+        // What else is written differently is changed, and it is still moved; and a reqid that is written holds.
+        for (level, reqid) in [("use", crate::MOVED_REQID), ("unique:7", 7)] {
+            let new = OLD.replacen("esp/transport//require", &format!("esp/transport//{level}"), 1);
+            let (plan, _) = plan(&new, &mut fake, &[]);
+            assert_eq!(plan.summary(), Summary { updated: 1, ..Summary::default() }, "{level}");
+            plan.apply(&mut fake).unwrap();
+            let after = fake.get_policy(&PolicyQuery::same_as(&outbound)).unwrap();
+            assert_eq!(after.templates[0].reqid, reqid, "{level}");
+        }
     }
 
     #[test]

@@ -9,7 +9,8 @@ use coati_config::setkey::model::{
 };
 use xfrm_sys::{Policy, PolicyType, Selector};
 
-use crate::plan::says_the_same;
+use crate::moved::as_it_moved;
+use crate::plan::{as_they_moved, says_the_same};
 use crate::wanted::{Reqids, direction, kernel_policy, selector};
 use crate::{Plan, Wanted};
 
@@ -72,7 +73,7 @@ impl Play {
     /// There is one for the same traffic, which stays.
     pub fn add(&mut self, written: &SpdPolicy) -> Result<(), Clash> {
         if let Some(there) = self.entries.get(&key_of(&written.selector)) {
-            let new = kernel_policy(written, &mut self.reqids);
+            let new = as_it_moved(&kernel_policy(written, &mut self.reqids), &there.wanted.policy);
             let same = says_the_same(&there.wanted.policy, &new);
             return Err(Clash { same, place: there.wanted.place.clone() });
         }
@@ -127,7 +128,9 @@ impl Play {
         let mut entries: Vec<&Entry> = self.entries.values().collect();
         entries.sort_by_key(|entry| entry.order);
         let foreign = self.foreign.iter().map(|policy| Wanted { policy: policy.clone(), place: None });
-        let wanted: Vec<Wanted> = entries.iter().map(|entry| entry.wanted.clone()).chain(foreign).collect();
+        let mut wanted: Vec<Wanted> =
+            entries.iter().map(|entry| entry.wanted.clone()).chain(foreign).collect();
+        as_they_moved(&mut wanted, &self.present);
         let plan = Plan::new(&wanted, &self.present, true, &[]);
         self.present = wanted.into_iter().map(|wanted| wanted.policy).collect();
         plan
@@ -207,6 +210,12 @@ mod tests {
         let again = format!("spdflush; {PAIR}");
         assert_eq!(play(&mut fake, &again, FwdCopies::Made), (summary(0, 0, 0), vec![], 0));
         assert_eq!(fake.policies(), before);
+        // So they do where a policy was moved to Coati's SAs, whatever is written in between.
+        let outbound = before.into_iter().find(crate::may_move).unwrap();
+        fake.update_policy(&crate::moved(&outbound)).unwrap();
+        assert_eq!(play(&mut fake, &again, FwdCopies::Made), (summary(0, 0, 0), vec![], 0));
+        assert_eq!(play(&mut fake, PAIR, FwdCopies::Made), (summary(0, 0, 0), vec![true, true], 0));
+        assert!(fake.policies().iter().any(crate::is_moved));
         assert_eq!(play(&mut fake, "spdflush;", FwdCopies::Made), (summary(0, 0, 3), vec![], 0));
     }
 

@@ -11,6 +11,7 @@ use coati_config::setkey::model::{
 };
 use xfrm_sys::{Action, Direction, Level, Mode, Policy, PortMatch, Prefix, Protocol, Selector, Template};
 
+use crate::moved::MOVED_REQID;
 use crate::neighbour;
 
 /// Reqids up to here may be given by hand (setkey's `unique:N`).
@@ -130,7 +131,8 @@ impl Reqids {
                 .enumerate()
                 .map(move |(at, template)| ((key.0, key.1, at), template.reqid))
         });
-        let had: BTreeMap<_, _> = templates.filter(|(_, reqid)| *reqid > LARGEST_MANUAL_REQID).collect();
+        let given = |reqid: u32| reqid > LARGEST_MANUAL_REQID && reqid != MOVED_REQID;
+        let had: BTreeMap<_, _> = templates.filter(|(_, reqid)| given(*reqid)).collect();
         let taken = had.values().copied().collect();
         Self { had, taken, next: LARGEST_MANUAL_REQID + 1 }
     }
