@@ -4,6 +4,7 @@ mod check;
 mod convert;
 mod fresh;
 mod hosts;
+mod mesh;
 mod pki;
 pub mod policy;
 mod psk;
@@ -68,6 +69,11 @@ enum Command {
     },
     /// Ends the daemon; its SAs are deleted at the peers, its policies stay.
     Stop,
+    /// Ends the daemon and leaves its SAs and policies: the next start takes over.
+    Leave,
+    /// Looks at the mesh as a whole.
+    #[command(subcommand)]
+    Mesh(mesh::Command),
     /// Compares the policies of setkey's files with the kernel's, and brings the kernel's up to date.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -109,6 +115,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Command::Policy(command) = &cli.command {
         return policy::main(command);
     }
+    if let Command::Mesh(command) = &cli.command {
+        return mesh::main(command, &sockets(&cli));
+    }
     match alone(&cli.command).unwrap_or_else(|| ask(&cli).map_err(|error| error.to_string())) {
         Ok(Printed { text, success }) => match std::io::stdout().lock().write_all(text.as_bytes()) {
             // A reader that has seen enough (`| head`) is no failure.
@@ -147,13 +156,18 @@ fn ask(cli: &Cli) -> Result<Printed, Error> {
     answer(cli).map(Printed::good)
 }
 
-fn answer(cli: &Cli) -> Result<String, Error> {
+/// Where a daemon may be.
+fn sockets(cli: &Cli) -> Vec<PathBuf> {
     let mut sockets = vec![cli.socket.clone()];
     if cli.socket.as_os_str() == DEFAULT_SOCKET {
         // A daemon that was called racoon listens where racoon did.
         sockets.push(RACOON_SOCKET.into());
     }
-    let mut client = Client::connect_to_any(&sockets)?;
+    sockets
+}
+
+fn answer(cli: &Cli) -> Result<String, Error> {
+    let mut client = Client::connect_to_any(&sockets(cli))?;
     match cli.command {
         Command::Status { json } => {
             let status = client.status()?;
@@ -170,8 +184,12 @@ fn answer(cli: &Cli) -> Result<String, Error> {
         }
         Command::Delete { local, remote } => client.delete(local, remote).map(|()| String::new()),
         Command::Stop => client.stop().map(|()| String::new()),
-        Command::Pki(_) | Command::Psk(_) | Command::Policy(_) | Command::Check(_) | Command::Convert(_) => {
-            Ok(String::new())
-        }
+        Command::Leave => client.leave().map(|()| String::new()),
+        Command::Mesh(_)
+        | Command::Pki(_)
+        | Command::Psk(_)
+        | Command::Policy(_)
+        | Command::Check(_)
+        | Command::Convert(_) => Ok(String::new()),
     }
 }

@@ -133,7 +133,7 @@ fn child_lines(out: &mut String, child: &Child) {
     }
 }
 
-const fn state_name(state: PairState) -> &'static str {
+pub(crate) const fn state_name(state: PairState) -> &'static str {
     match state {
         PairState::Idle => "idle",
         PairState::Connecting => "connecting",
@@ -144,7 +144,7 @@ const fn state_name(state: PairState) -> &'static str {
 }
 
 /// Control characters would let a peer's text steer the terminal.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
         .collect()
@@ -155,7 +155,7 @@ fn plural(count: u64, one: &str, many: &str) -> String {
 }
 
 /// A time in its two largest units.
-fn duration(seconds: u64) -> String {
+pub(crate) fn duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match () {
         () if days > 0 => format!("{days}d {}h", hours % 24),
@@ -231,6 +231,8 @@ mod tests {
             since: time(3600),
             retry_in_seconds: None,
             last_error: None,
+            clear_text: false,
+            other_sas: false,
             ike_sas: vec![sa],
         };
         let retrying = Pair {
@@ -239,6 +241,8 @@ mod tests {
             since: time(61),
             retry_in_seconds: Some(7),
             last_error: Some(Failure { when: time(3), cause: "no answer\n\x1b[31m".to_owned() }),
+            clear_text: false,
+            other_sas: false,
             ike_sas: Vec::new(),
             ..up.clone()
         };

@@ -164,6 +164,14 @@ impl Client {
         self.call("Stop", json!({})).map(drop)
     }
 
+    /// Ends the daemon, which leaves its SAs to the one after it.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub fn leave(&mut self) -> Result<(), Error> {
+        self.call("Leave", json!({})).map(drop)
+    }
+
     /// Sets up the pair whose policy asks for ESP for this traffic; gives the pair, and whether the policy had its SAs
     /// already.
     ///

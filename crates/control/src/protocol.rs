@@ -130,6 +130,8 @@ pub enum Request {
     Delete(Pair),
     /// `Stop`
     Stop,
+    /// `Leave`
+    Leave,
     /// `Establish`
     Establish(Traffic),
     /// `Flush`
@@ -189,6 +191,7 @@ pub fn understand(call: &Call) -> Result<Request, Reply> {
         (INTERFACE, "Status") => bare(call, Request::Status),
         (INTERFACE, "Reload") => bare(call, Request::Reload),
         (INTERFACE, "Stop") => bare(call, Request::Stop),
+        (INTERFACE, "Leave") => bare(call, Request::Leave),
         (INTERFACE, "Initiate") => pair(call).map(Request::Initiate),
         (INTERFACE, "Reauthenticate") => pair(call).map(Request::Reauthenticate),
         (INTERFACE, "Delete") => pair(call).map(Request::Delete),
@@ -376,6 +379,7 @@ mod tests {
             "Reauthenticate",
             "Delete",
             "Stop",
+            "Leave",
             "Establish",
             "Flush",
             "Watch",

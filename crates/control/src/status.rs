@@ -58,6 +58,10 @@ pub struct Pair {
     pub retry_in_seconds: Option<u64>,
     /// What went wrong last, if anything did.
     pub last_error: Option<Failure>,
+    /// Whether its traffic may pass in clear while there is no SA: one of its policies is of level `use`.
+    pub clear_text: bool,
+    /// Whether the kernel has SAs between its addresses that are not this daemon's: another keying daemon's, or made by hand.
+    pub other_sas: bool,
     /// Its IKE SAs: one at rest.
     pub ike_sas: Vec<IkeSa>,
 }

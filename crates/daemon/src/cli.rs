@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{CommandFactory as _, Parser, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, ValueEnum};
 use coati_control::protocol::DEFAULT_SOCKET;
+use ike_proto::config::Ports;
 
 use crate::reload::FileNames;
 
@@ -35,6 +36,9 @@ pub struct Cli {
     /// UDP port of encapsulated IKE and ESP; 4500 unless the configuration says another.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub natt_port: Option<u16>,
+    /// How a fleet comes from racoon.
+    #[command(flatten)]
+    pub moving: Moving,
     /// When pairs are set up. A remote with `passive on` only answers, either way.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
     pub initiate: Initiate,
@@ -47,6 +51,36 @@ pub struct Cli {
     /// Reads the files, says what is wrong with them, and ends.
     #[arg(long)]
     pub check: bool,
+}
+
+/// How a fleet comes from racoon: both daemons on one host, or peers that are not all at the same ports yet.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Moving {
+    /// Runs beside racoon, which keeps its ports, SAs and files.
+    ///
+    /// The ports are 1500 and 14500 unless --port and --natt-port say others. A pair whose other end runs Coati too moves to
+    /// Coati's SAs: its `out` policy gets a reqid of its own, and gets 0 back when Coati has no SA for it any more. All other
+    /// pairs stay racoon's. `remote`'s ports, `adminsock`, `path pidfile` and scripts in racoon.conf are racoon's.
+    #[arg(long, conflicts_with_all = ["also_ports", "policies"])]
+    pub beside_racoon: bool,
+    /// A second pair of ports to listen on, where peers are tried too: `1500:14500` while some still run beside racoon.
+    #[arg(long, value_name = "IKE:NATT", value_parser = port_pair)]
+    pub also_ports: Option<Ports>,
+    /// Takes the place of the daemon that has the ports, without a gap.
+    ///
+    /// The ports are opened beside it. A coatid is then told to end and to leave its SAs; racoon is to be killed (SIGKILL) by
+    /// whoever starts this.
+    #[arg(long)]
+    pub take_over: bool,
+}
+
+fn port_pair(text: &str) -> Result<Ports, String> {
+    let port = |text: &str| text.parse().ok().filter(|port: &u16| *port > 0);
+    let pair = text.split_once(':').and_then(|(ike, natt)| Some((port(ike)?, port(natt)?)));
+    match pair {
+        Some((ike, natt)) if ike != natt => Ok(Ports { ike, natt }),
+        _ => Err("two different ports are wanted, as in 1500:14500".to_owned()),
+    }
 }
 
 /// The command line, for manual pages and completions.
@@ -65,6 +99,31 @@ pub enum Initiate {
     OnDemand,
 }
 
+/// The ports that the command line names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortsAsked {
+    /// UDP port of IKE.
+    pub ike: Option<u16>,
+    /// UDP port of encapsulated IKE and ESP.
+    pub natt: Option<u16>,
+    /// A second pair.
+    pub also: Option<Ports>,
+}
+
+/// Ports for a daemon beside racoon.
+const BESIDE: Ports = Ports { ike: 1500, natt: 14_500 };
+
+impl From<&Cli> for PortsAsked {
+    fn from(cli: &Cli) -> Self {
+        let usual = cli.moving.beside_racoon.then_some(BESIDE);
+        Self {
+            ike: cli.port.or(usual.map(|ports| ports.ike)),
+            natt: cli.natt_port.or(usual.map(|ports| ports.natt)),
+            also: cli.moving.also_ports,
+        }
+    }
+}
+
 /// How the daemon is started, whatever name it was called by.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -76,10 +135,10 @@ pub struct Settings {
     pub usual_socket: PathBuf,
     /// What must survive a restart is kept here.
     pub state_dir: PathBuf,
-    /// UDP port of IKE.
-    pub port: Option<u16>,
-    /// UDP port of encapsulated IKE and ESP.
-    pub natt_port: Option<u16>,
+    /// The ports, as far as the command line names them.
+    pub ports: PortsAsked,
+    /// Takes the place of the daemon that has the ports.
+    pub take_over: bool,
     /// Whether pairs are set up before their traffic asks.
     pub initiate_at_start: bool,
     /// The pid file if the configuration names none.
@@ -95,12 +154,14 @@ impl From<&Cli> for Settings {
                 racoon: cli.config.clone(),
                 policies: cli.policies.clone(),
                 ignore_tunnel: cli.ignore_tunnel,
+                beside_racoon: cli.moving.beside_racoon,
+                other_ports: cli.moving.beside_racoon || cli.moving.also_ports.is_some(),
             },
             control_socket: cli.control_socket.clone(),
             usual_socket: DEFAULT_SOCKET.into(),
             state_dir: cli.state_dir.clone(),
-            port: cli.port,
-            natt_port: cli.natt_port,
+            ports: PortsAsked::from(cli),
+            take_over: cli.moving.take_over,
             initiate_at_start: cli.initiate == Initiate::AtStart,
             usual_pid_file: None,
             log_file: None,
@@ -119,6 +180,16 @@ mod tests {
         assert_eq!((cli.config, cli.policies.len(), cli.debug), ("r.conf".into(), 2, 2));
         assert!(Cli::try_parse_from(["coatid", "--port", "0"]).is_err());
         assert_eq!(cli.initiate, Initiate::AtStart);
+        let cli = Cli::parse_from(["coatid", "--also-ports", "1500:14500"]);
+        let also = Some(Ports { ike: 1500, natt: 14_500 });
+        assert_eq!(PortsAsked::from(&cli), PortsAsked { also, ..PortsAsked::default() });
+        for wrong in ["1500", "0:4500", "1:1", "1:70000", ":"] {
+            assert!(Cli::try_parse_from(["coatid", "--also-ports", wrong]).is_err(), "{wrong}");
+        }
+        let cli = Cli::parse_from(["coatid", "--beside-racoon", "--port", "1501"]);
+        let beside = PortsAsked { ike: Some(1501), natt: Some(14_500), also: None };
+        assert_eq!(PortsAsked::from(&cli), beside);
+        assert!(Cli::try_parse_from(["coatid", "--beside-racoon", "--policy", "p"]).is_err());
         let cli = Cli::parse_from(["coatid", "--initiate", "on-demand"]);
         assert_eq!(cli.initiate, Initiate::OnDemand);
     }

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use coati_config::files::Files;
+use ike_proto::config::Ports;
 use ike_proto::endpoint::{Command, Context, Endpoint, SadEvent};
 use ike_proto::output::{Event, Level, Output, What};
 use ike_proto::policy::sad::SaKey;
@@ -24,6 +25,7 @@ use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use xfrm_sys::{Direction, Event as KernelEvent, Events, Xfrm};
 
 use crate::announce::Announcer;
+use crate::cli::PortsAsked;
 use crate::clock::{self, Alarm};
 use crate::control::Ask;
 use crate::estate::Estate;
@@ -96,6 +98,8 @@ pub struct Parts<X, M: std::os::fd::AsRawFd> {
     pub wanted: Vec<Wanted>,
     /// Where the daemon listens.
     pub listens: Vec<Listen>,
+    /// The second pair of ports of these, if there is one.
+    pub also: Option<Ports>,
     /// What wakes the loop in time.
     pub alarm: Alarm,
     /// Whether pairs are set up before their traffic asks.
@@ -115,6 +119,8 @@ pub struct Driver<X, M: std::os::fd::AsRawFd> {
     parts: Parts<X, M>,
     buffer: Vec<u8>,
     policies: Arc<PolicySet>,
+    /// Pairs from whose peer clear text may come in.
+    open: BTreeSet<Pair>,
     configured: BTreeMap<Pair, Instant>,
     watch: Watch,
     started: Instant,
@@ -140,6 +146,7 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
             parts,
             buffer: vec![0; LONGEST_DATAGRAM],
             policies: Arc::default(),
+            open: BTreeSet::new(),
             configured: BTreeMap::new(),
             watch: Watch::new(clock::now()),
             started: clock::now(),
@@ -220,6 +227,9 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
     fn with<T>(&mut self, call: impl FnOnce(&mut Endpoint, &mut Context<'_>) -> T) -> T {
         let mut context = Context { now: clock::now(), sad: &mut self.parts.kernel };
         let result = call(&mut self.parts.endpoint, &mut context);
+        if self.parts.kernel.take_sends() && !self.parts.left.is_empty() {
+            self.watch.sas_change();
+        }
         self.flush();
         result
     }
@@ -343,9 +353,9 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
                 self.watch.sas_change()
             }
             KernelEvent::FlushedSas(_) => self.watch.sas_change(),
+            KernelEvent::NewSa(sa) => self.parts.kernel.note_other(&sa),
             KernelEvent::Unreadable(why) => tracing::warn!("an event of the kernel is not understood: {why}"),
             KernelEvent::PolicyExpire(_)
-            | KernelEvent::NewSa(_)
             | KernelEvent::UpdatedSa(_)
             | KernelEvent::DeletedSa(..)
             | KernelEvent::Other(_) => {}
@@ -406,9 +416,10 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
             }
         }
         let same = |listen: &Listen| self.parts.listens.contains(listen);
-        let ports =
+        let port =
             |natt| self.parts.listens.iter().find(|listen| listen.natt == natt).map(|l| l.address.port());
-        match configuration.listens(ports(false), ports(true)) {
+        let ports = PortsAsked { ike: port(false), natt: port(true), also: self.parts.also };
+        match configuration.listens(ports) {
             Ok(listens) if listens.iter().all(same) && listens.len() == self.parts.listens.len() => {}
             _ => warnings.push("addresses to listen on change when coatid is started anew".to_owned()),
         }

@@ -1,8 +1,9 @@
 //! The engine's SA database over the kernel's, and what the kernel is asked before anything else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use coati_spd::{MOVED_REQID, is_moved, may_move, moved_back};
 use ike_proto::crypto::keymat::EspKeys;
 use ike_proto::crypto::suite::EspSuite;
 use ike_proto::ids::{ChildSpi, Reqid};
@@ -11,7 +12,7 @@ use ike_proto::policy::sad::{
 };
 use ike_proto::policy::selector::{Net, Selector, Side};
 use ike_proto::secret::Secret;
-use xfrm_sys::{Error, Request, SaFilter, SaId, SaQuery, Xfrm};
+use xfrm_sys::{Error, Policy, PolicyQuery, Request, SaFilter, SaId, SaQuery, Xfrm};
 
 use crate::refusal::Refusal;
 use crate::translate;
@@ -21,13 +22,38 @@ use crate::translate;
 pub struct Kernel<X> {
     /// The XFRM database.
     pub xfrm: X,
-    ours: BTreeMap<SaKey, Direction>,
+    ours: BTreeMap<SaKey, Ours>,
+    /// Source and destination of SAs that are not ours, as they were seen last.
+    others: BTreeSet<(IpAddr, IpAddr)>,
+    /// Whether `out` policies move to our SAs and back: another keying daemon runs beside this one.
+    moves: bool,
+    /// Whether an SA to send on has come since this was last asked.
+    sends: bool,
+}
+
+/// What is remembered of an SA of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ours {
+    direction: Direction,
+    /// Of the `out` policy that moves for it.
+    moved: Option<xfrm_sys::Selector>,
 }
 
 impl<X: Xfrm> Kernel<X> {
-    /// A kernel that has none of our SAs yet.
-    pub const fn new(xfrm: X) -> Self {
-        Self { xfrm, ours: BTreeMap::new() }
+    /// A kernel that has none of our SAs yet; `moves`: another keying daemon runs beside this one.
+    pub const fn new(xfrm: X, moves: bool) -> Self {
+        Self { xfrm, ours: BTreeMap::new(), others: BTreeSet::new(), moves, sends: false }
+    }
+
+    /// Whether an SA to send on has come since this was last asked.
+    pub const fn take_sends(&mut self) -> bool {
+        std::mem::replace(&mut self.sends, false)
+    }
+
+    /// Whether policies move to our SAs and back.
+    #[must_use]
+    pub const fn moves(&self) -> bool {
+        self.moves
     }
 
     /// The SAs that the engine has installed.
@@ -43,17 +69,42 @@ impl<X: Xfrm> Kernel<X> {
 
     /// The kernel has removed an SA by itself.
     pub fn forget(&mut self, key: &SaKey) {
-        self.ours.remove(key);
+        self.disown(key);
     }
 
     /// Removes every SA of ours that is still there.
     pub fn remove_all(&mut self) {
-        for key in std::mem::take(&mut self.ours).into_keys() {
-            match self.xfrm.delete_sa(&query_of(&key)) {
-                Err(error) if !error.is_missing() => tracing::warn!("{error}"),
-                _ => {}
+        let keys: Vec<SaKey> = self.ours().collect();
+        for key in keys {
+            match self.remove(&key) {
+                Ok(()) | Err(SadError::NotFound) => {}
+                Err(error) => tracing::warn!("{error}"),
             }
         }
+    }
+
+    /// Somebody has added an SA.
+    pub fn note_other(&mut self, sa: &xfrm_sys::Sa) {
+        if !sa.is_larval() && !self.is_ours(&key_of(sa.id)) {
+            self.others.insert((sa.source, sa.id.destination));
+        }
+    }
+
+    /// Source and destination of the SAs that are not ours, as they were seen last.
+    #[must_use]
+    pub const fn others(&self) -> &BTreeSet<(IpAddr, IpAddr)> {
+        &self.others
+    }
+
+    /// Reads the SAs anew, and notes which are not ours.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn dump(&mut self) -> Result<Vec<xfrm_sys::Sa>, Error> {
+        let sas = self.xfrm.dump_sas(&SaFilter::ESP)?;
+        self.others.clear();
+        sas.iter().for_each(|sa| self.note_other(sa));
+        Ok(sas)
     }
 
     /// What each of our SAs has carried, by one dump.
@@ -61,7 +112,7 @@ impl<X: Xfrm> Kernel<X> {
     /// # Errors
     /// What the kernel says.
     pub fn usages(&mut self) -> Result<BTreeMap<SaKey, SaUsage>, Error> {
-        let sas = self.xfrm.dump_sas(&SaFilter::ESP)?;
+        let sas = self.dump()?;
         let usage = |sa: &xfrm_sys::Sa| {
             let key = key_of(sa.id);
             self.ours.contains_key(&key).then(|| (key, usage_of(sa)))
@@ -102,8 +153,75 @@ impl<X: Xfrm> Kernel<X> {
             },
         }
         .map_err(|error| refused(&error))?;
-        self.ours.insert(spec.key(), spec.direction);
+        self.own(spec);
         Ok(())
+    }
+
+    /// Notes an SA that was installed; traffic moves to it.
+    fn own(&mut self, spec: &SaSpec) {
+        let is_moved = self.moves && spec.direction == Direction::Out && spec.reqid.0 == MOVED_REQID;
+        let moved = is_moved.then(|| translate::selector(&spec.selector, Direction::Out));
+        self.ours.insert(spec.key(), Ours { direction: spec.direction, moved });
+        self.sends |= spec.direction == Direction::Out;
+        if let Some(selector) = moved
+            && let Err(error) = self.move_policy(selector, may_move, coati_spd::moved)
+        {
+            tracing::warn!(peer = %spec.remote, "the policy does not move to Coati's SA yet: {error}");
+        }
+    }
+
+    /// An SA that is about to go is ours no more; with the last one for a policy, traffic moves back.
+    fn disown(&mut self, key: &SaKey) {
+        let moved = self.ours.remove(key).and_then(|ours| ours.moved);
+        let Some(selector) = moved.filter(|_| self.ours.values().all(|ours| ours.moved != moved)) else {
+            return;
+        };
+        if let Err(error) = self.move_policy(selector, is_moved, moved_back) {
+            tracing::warn!(peer = %key.destination, "the policy does not move back from Coati's SA: {error}");
+        }
+    }
+
+    /// Changes the `out` policy of just this selector if it is `such` a one. That there is none is no error.
+    fn move_policy(
+        &mut self,
+        selector: xfrm_sys::Selector,
+        such: fn(&Policy) -> bool,
+        changed: fn(&Policy) -> Policy,
+    ) -> Result<(), Error> {
+        match self.xfrm.get_policy(&PolicyQuery::by_selector(selector, xfrm_sys::Direction::OUT)) {
+            Ok(policy) if such(&policy) => self.xfrm.update_policy(&changed(&policy)),
+            Ok(_) => Ok(()),
+            Err(error) if error.is_missing() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Moves policies that ought to have moved: to an SA of ours, and back from where there is none, the daemon's before
+    /// this one included. Returns how many.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn settle_policies(&mut self, present: &[Policy]) -> Result<usize, Error> {
+        if !self.moves {
+            return Ok(0);
+        }
+        let sas = self.dump()?;
+        let with_reqid = sas.iter().filter(|sa| !sa.is_larval() && sa.reqid == MOVED_REQID);
+        let carried: BTreeSet<_> = with_reqid.map(|sa| (sa.source, sa.id.destination)).collect();
+        let is_carried = |policy: &Policy| {
+            carried.contains(&(policy.selector.source.address, policy.selector.destination.address))
+        };
+        let ours: BTreeSet<_> = self.ours.values().filter_map(|ours| ours.moved).collect();
+        let wrong = present.iter().filter_map(|policy| {
+            if is_moved(policy) && !is_carried(policy) {
+                Some(moved_back(policy))
+            } else {
+                (may_move(policy) && ours.contains(&policy.selector)).then(|| coati_spd::moved(policy))
+            }
+        });
+        let wrong: Vec<Policy> = wrong.collect();
+        wrong.iter().try_for_each(|policy| self.xfrm.update_policy(policy))?;
+        Ok(wrong.len())
     }
 }
 
@@ -166,8 +284,8 @@ impl<X: Xfrm> Sad for Kernel<X> {
             (result, _) => result,
         };
         if first.is_ok() && second.is_ok() {
-            self.ours.insert(inbound.key(), inbound.direction);
-            self.ours.insert(outbound.key(), outbound.direction);
+            self.own(inbound);
+            self.own(outbound);
             return Ok(());
         }
         // One half alone would be an SA of no child.
@@ -180,7 +298,7 @@ impl<X: Xfrm> Sad for Kernel<X> {
     }
 
     fn move_ports(&mut self, key: &SaKey, encap: Encap) -> Result<(), SadError> {
-        let direction = *self.ours.get(key).ok_or(SadError::NotFound)?;
+        let direction = self.ours.get(key).ok_or(SadError::NotFound)?.direction;
         let mut sa = self.xfrm.get_sa(&query_of(key)).map_err(|error| refused(&error))?;
         if sa.encap.is_none() {
             return Err(SadError::Refused("the SA is not encapsulated".to_owned()));
@@ -190,12 +308,16 @@ impl<X: Xfrm> Sad for Kernel<X> {
     }
 
     fn remove(&mut self, key: &SaKey) -> Result<(), SadError> {
-        self.ours.remove(key);
+        self.disown(key);
         self.xfrm.delete_sa(&query_of(key)).map_err(|error| refused(&error))
     }
 
     fn query(&mut self, key: &SaKey) -> Result<SaUsage, SadError> {
         self.xfrm.get_sa(&query_of(key)).map(|sa| usage_of(&sa)).map_err(|error| refused(&error))
+    }
+
+    fn is_carried(&mut self, local: IpAddr, remote: IpAddr) -> bool {
+        self.others.contains(&(local, remote))
     }
 
     fn release_acquire(&mut self, acquire: &Acquire) {
@@ -309,7 +431,7 @@ fn throw_away(probe: &Probe, address: IpAddr) -> SaSpec {
 impl<X> Kernel<X> {
     /// As if the engine had installed it and forgotten it.
     pub(crate) fn claim(&mut self, key: SaKey) {
-        self.ours.insert(key, Direction::Out);
+        self.ours.insert(key, Ours { direction: Direction::Out, moved: None });
     }
 }
 
@@ -353,7 +475,7 @@ mod tests {
 
     fn fake() -> (FakeKernel, Kernel<FakeKernel>) {
         let fake = FakeKernel::new();
-        (fake.clone(), Kernel::new(fake))
+        (fake.clone(), Kernel::new(fake, false))
     }
 
     #[test]
@@ -373,6 +495,25 @@ mod tests {
         kernel.remove(&spec(Direction::In, spi).key()).unwrap();
         kernel.remove(&spec(Direction::Out, 0x900).key()).unwrap();
         assert_eq!((fake.sas().len(), kernel.usages().unwrap().len()), (0, 0));
+    }
+
+    #[test]
+    fn an_sa_of_somebody_elses_carries_and_one_of_ours_does_not_count() {
+        let (mut fake, mut kernel) = fake();
+        let (local, remote) = (address("192.0.2.1"), address("192.0.2.2"));
+        kernel.add_outbound(&spec(Direction::Out, 0x900)).unwrap();
+        reserve(&mut kernel);
+        let _ = kernel.dump().unwrap();
+        assert!(!kernel.is_carried(local, remote));
+        let other = translate::sa(&spec(Direction::Out, 0x901)).unwrap();
+        kernel.note_other(&other);
+        assert!(kernel.is_carried(local, remote) && !kernel.is_carried(remote, local));
+        fake.add_sa(&other).unwrap();
+        let _ = kernel.dump().unwrap();
+        assert!(kernel.is_carried(local, remote));
+        fake.delete_sa(&SaQuery::from(other.id)).unwrap();
+        let _ = kernel.usages().unwrap();
+        assert!(!kernel.is_carried(local, remote));
     }
 
     #[test]
@@ -441,7 +582,7 @@ mod tests {
         let (fake, mut kernel) = fake();
         let host = |text: &str| xfrm_sys::Prefix::host(address(text));
         let selector = xfrm_sys::Selector::new(host("192.0.2.1"), host("192.0.2.2"));
-        let mut policy = xfrm_sys::Policy::new(selector, xfrm_sys::Direction::OUT);
+        let mut policy = Policy::new(selector, xfrm_sys::Direction::OUT);
         policy.templates = vec![xfrm_sys::Template::esp_transport(address("192.0.2.1"))];
         kernel.xfrm.add_policy(&policy).unwrap();
         let index = fake.policies()[0].index;

@@ -21,6 +21,7 @@ pub mod reload;
 pub mod sockets;
 pub mod start;
 pub mod status;
+pub mod succession;
 pub mod translate;
 pub mod view;
 pub mod watch;

@@ -48,7 +48,7 @@ fn run(cli: &Cli) -> Result<(), Refusal> {
     let settings = Settings::from(cli);
     let (configuration, said) = reload::load(&settings.names, &Disk)?;
     if cli.check {
-        configuration.listens(cli.port, cli.natt_port)?;
+        configuration.listens(settings.ports)?;
         configuration.privsep().map(Role::of).transpose()?;
         say(&format!("{}coatid: the configuration is good ({} warnings)", render(&said), said.warnings()));
         return Ok(());

@@ -14,7 +14,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::cli::{Initiate, Settings};
+use crate::cli::{Initiate, PortsAsked, Settings};
 use crate::detach::{self, Terminal};
 use crate::log::{RacoonLog, Syslog, Target};
 use crate::privileges::Role;
@@ -160,12 +160,14 @@ fn settings(cli: &Cli) -> Result<Settings, Refusal> {
             racoon: absolute(&cli.config)?,
             policies: cli.policies.iter().map(absolute).collect::<Result<_, _>>()?,
             ignore_tunnel: cli.ignore_tunnel,
+            beside_racoon: false,
+            other_ports: false,
         },
         control_socket: cli.control_socket.as_ref().map(absolute).transpose()?,
         usual_socket: RACOON_SOCKET.into(),
         state_dir: absolute(&cli.state_dir)?,
-        port: cli.port,
-        natt_port: cli.natt_port,
+        ports: PortsAsked { ike: cli.port, natt: cli.natt_port, also: None },
+        take_over: false,
         initiate_at_start: cli.initiate == Initiate::AtStart,
         usual_pid_file: Some(PID_FILE.into()),
         log_file: cli.log_file.as_ref().map(absolute).transpose()?,
@@ -211,7 +213,7 @@ fn run(cli: &Cli) -> Result<(), Refusal> {
 }
 
 fn check(settings: &Settings, configuration: &Configuration, said: &Diagnostics) -> Result<(), Refusal> {
-    configuration.listens(settings.port, settings.natt_port)?;
+    configuration.listens(settings.ports)?;
     configuration.privsep().map(Role::of).transpose()?;
     say(&format!("{}racoon: the configuration is good ({} warnings)", render(said), said.warnings()));
     Ok(())

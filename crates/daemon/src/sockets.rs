@@ -58,14 +58,15 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Opens a socket for each of `listens`. A host without IPv6 gets a warning and no IPv6 sockets.
+    /// Opens a socket for each of `listens`. A host without IPv6 gets a warning and no IPv6 sockets. `shared` ports may be
+    /// another daemon's too, if it allows that.
     ///
     /// # Errors
     /// The first address that cannot be had, and why.
-    pub fn open(listens: &[Listen]) -> Result<(Self, Vec<String>), Refusal> {
+    pub fn open(listens: &[Listen], shared: bool) -> Result<(Self, Vec<String>), Refusal> {
         let (mut sockets, mut warnings) = (Vec::new(), Vec::new());
         for listen in listens {
-            match IkeSocket::open(listen).and_then(|socket| bypass_policies(&socket).map(|()| socket)) {
+            match IkeSocket::open(listen, shared, |socket| bypass_policies(socket)) {
                 Ok(socket) => sockets.push(
                     watch(socket)
                         .map_err(|error| Refusal::new(format!("cannot watch a UDP socket: {error}")))?,
@@ -88,7 +89,7 @@ impl Sockets {
     /// These sockets, to which the kernel's policies apply.
     #[cfg(test)]
     pub(crate) fn of(listens: &[Listen]) -> Result<Self, Errno> {
-        let open = |listen| IkeSocket::open(listen).map(|socket| watch(socket).unwrap());
+        let open = |listen| IkeSocket::open(listen, false, |_| Ok(())).map(|socket| watch(socket).unwrap());
         Ok(Self { sockets: listens.iter().map(open).collect::<Result<_, _>>()? })
     }
 
@@ -145,11 +146,15 @@ pub struct IkeSocket {
 }
 
 impl IkeSocket {
-    /// Opens and binds it; the kernel's policies still apply to it.
+    /// Opens it, has it prepared, and binds it: whatever comes from then on finds it prepared.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn open(listen: &Listen) -> Result<Self, Errno> {
+    pub fn open(
+        listen: &Listen,
+        shared: bool,
+        prepare: impl FnOnce(&OwnedFd) -> Result<(), Errno>,
+    ) -> Result<Self, Errno> {
         let family = if listen.address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
         let descriptor = socket(family, SockType::Datagram, flags, None)?;
@@ -167,7 +172,14 @@ impl IkeSocket {
         if listen.natt {
             set_udp_encap(&descriptor)?;
         }
+        prepare(&descriptor)?;
+        if shared {
+            // Of two sockets with one port the kernel takes that of the packet's address first: racoon's, as long as it is there.
+            setsockopt(&descriptor, sockopt::ReuseAddr, &true)?;
+        }
         bind(descriptor.as_raw_fd(), &SockaddrStorage::from(listen.address))?;
+        // From now on a successor may share the port; two daemons that know nothing of each other do not.
+        setsockopt(&descriptor, sockopt::ReuseAddr, &true)?;
         let bound: SockaddrStorage = getsockname(descriptor.as_raw_fd())?;
         let bound = address_of(&bound).unwrap_or(listen.address);
         Ok(Self { descriptor, bound, natt: listen.natt })
@@ -276,7 +288,10 @@ fn refusal(listen: &Listen, errno: Errno) -> Refusal {
     let address = listen.address;
     Refusal::new(match errno {
         Errno::EADDRINUSE => {
-            format!("UDP port {} is in use ({address}): is another IKE daemon running?", address.port())
+            format!(
+                "UDP port {} is in use ({address}): is another IKE daemon running? (`--take-over` takes its place)",
+                address.port()
+            )
         }
         Errno::EACCES => format!("may not listen on {address}: CAP_NET_BIND_SERVICE is needed"),
         Errno::EPERM => {
@@ -294,9 +309,14 @@ fn refusal(listen: &Listen, errno: Errno) -> Refusal {
 mod tests {
     use super::*;
 
+    /// The kernel's policies apply to it.
+    fn plain(_: &OwnedFd) -> Result<(), Errno> {
+        Ok(())
+    }
+
     fn open(address: &str, natt: bool) -> AsyncFd<IkeSocket> {
         let listen = Listen { address: address.parse().unwrap(), natt };
-        watch(IkeSocket::open(&listen).unwrap()).unwrap()
+        watch(IkeSocket::open(&listen, false, plain).unwrap()).unwrap()
     }
 
     fn pair_of(first: &str, second: &str, natt: bool) -> Sockets {
@@ -380,15 +400,25 @@ mod tests {
     fn a_port_in_use_and_an_address_that_is_not_ours_are_named() {
         let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let listen = Listen { address: taken.local_addr().unwrap(), natt: false };
-        let said = refusal(&listen, IkeSocket::open(&listen).unwrap_err()).to_string();
+        let said = refusal(&listen, IkeSocket::open(&listen, false, plain).unwrap_err()).to_string();
         let port = listen.address.port();
-        assert_eq!(
-            said,
-            format!("UDP port {port} is in use (127.0.0.1:{port}): is another IKE daemon running?")
-        );
+        let expected =
+            format!("UDP port {port} is in use (127.0.0.1:{port}): is another IKE daemon running?");
+        assert!(said.starts_with(&expected), "{said}");
+        // That one does not share.
+        assert_eq!(IkeSocket::open(&listen, true, plain).unwrap_err(), Errno::EADDRINUSE);
         let foreign = Listen { address: "192.0.2.99:0".parse().unwrap(), natt: false };
-        let said = refusal(&foreign, IkeSocket::open(&foreign).unwrap_err()).to_string();
+        let said = refusal(&foreign, IkeSocket::open(&foreign, false, plain).unwrap_err()).to_string();
         assert_eq!(said, "cannot listen on 192.0.2.99:0: it is no address of this host");
+    }
+
+    #[test]
+    fn a_port_is_shared_with_whoever_allows_it() {
+        let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), natt: true };
+        let first = IkeSocket::open(&listen, false, plain).unwrap();
+        let everywhere = Listen { address: SocketAddr::from(([0, 0, 0, 0], first.bound.port())), natt: true };
+        assert!(IkeSocket::open(&everywhere, true, plain).is_ok());
+        assert_eq!(IkeSocket::open(&everywhere, false, plain).unwrap_err(), Errno::EADDRINUSE);
     }
 
     #[test]

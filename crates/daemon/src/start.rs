@@ -1,7 +1,7 @@
 //! The order of start: whatever can fail has failed before a policy changes.
 //!
 //! 1. every file is read and checked; 2. the process may use XFRM; 3. the kernel can carry each configured suite;
-//! 4. seed, boot epoch, pid file, sockets, control socket, events; 5. privileges are dropped; 6. policies;
+//! 4. sockets (and only now a predecessor leaves), seed, boot epoch, pid file, control socket, events; 5. privileges are dropped; 6. policies;
 //! 7. only now is anything read.
 
 use std::path::Path;
@@ -30,6 +30,7 @@ use crate::privileges::{self, Role, RootsFiles};
 use crate::refusal::Refusal;
 use crate::reload::Configuration;
 use crate::sockets::Sockets;
+use crate::succession;
 use crate::watch::watch;
 use coati_spd::{Plan, Wanted};
 
@@ -49,6 +50,12 @@ pub fn start(
 ) -> Result<(Driver<Client, Monitor>, Option<PidFile>), Refusal> {
     let role = configuration.privsep().map(Role::of).transpose()?.flatten();
     let (mut client, present, wanted) = try_kernel(&configuration)?;
+    let listens = configuration.listens(settings.ports)?;
+    let (sockets, warnings) = Sockets::open(&listens, settings.take_over)?;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    if settings.take_over {
+        succession::relieve(&control_sockets(settings, &configuration))?;
+    }
     let seed =
         entropy::seed().map_err(|error| Refusal::new(format!("the kernel gives no randomness: {error}")))?;
     let mut pid_file = lock_pid_file(settings, &configuration)?;
@@ -63,9 +70,6 @@ pub fn start(
     let epoch = entropy::next_boot_epoch(&state_dir).map_err(unkept)?;
     let crash_secret = entropy::crash_secret(&state_dir).map_err(unkept)?;
     let (mut estate, left) = Estate::open(&state_dir).map_err(unkept)?;
-    let listens = configuration.listens(settings.port, settings.natt_port)?;
-    let (sockets, warnings) = Sockets::open(&listens)?;
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let control_socket = bind_control(settings, &configuration)?;
     let monitor = Monitor::open(&GROUPS).map_err(|error| kernel::access_refusal(&error))?;
     let monitor =
@@ -87,7 +91,8 @@ pub fn start(
     let pool = Pool::start(threads, &provider, &answered)
         .map_err(|error| Refusal::new(format!("cannot start a thread: {error}")))?;
     let initiate_at_start = settings.initiate_at_start;
-    let endpoint_config = EndpointConfig { initiate_at_start, ..configuration.endpoint(&listens, epoch) };
+    let endpoint_config =
+        EndpointConfig { initiate_at_start, ..configuration.endpoint(&listens, settings.ports.also, epoch) };
     let mut endpoint = Endpoint::new(endpoint_config, Arc::default(), provider, &seed);
     endpoint.set_qcd_secret(crash_secret);
 
@@ -107,7 +112,7 @@ pub fn start(
     }
     let driver = Driver::new(Parts {
         endpoint,
-        kernel: Kernel::new(client),
+        kernel: Kernel::new(client, configuration.is_beside_racoon()),
         monitor,
         sockets,
         pool,
@@ -119,6 +124,7 @@ pub fn start(
         configuration,
         wanted,
         listens,
+        also: settings.ports.also,
         alarm,
         initiate_at_start,
         estate,
@@ -161,6 +167,19 @@ fn give_up_privileges(role: &Role, settings: &Settings) -> Result<(), Refusal> {
         made.and_then(|_| role.give(&path)).map_err(|error| refusal(&path, error))?;
     }
     role.take()
+}
+
+/// Where a daemon before this one may listen: where this one is going to, or where one without such a configuration does.
+fn control_sockets<'a>(settings: &'a Settings, configuration: &'a Configuration) -> Vec<&'a Path> {
+    let named = settings.control_socket.as_deref();
+    let written = match configuration.admin_socket() {
+        AdminSocket::At { path, .. } => Some(path.as_path()),
+        AdminSocket::Disabled | AdminSocket::Default => None,
+    };
+    match named {
+        Some(path) => vec![path],
+        None => written.into_iter().chain([settings.usual_socket.as_path()]).collect(),
+    }
 }
 
 /// The control socket: where the command line says, else where the files say, unless they forbid one.

@@ -1,6 +1,6 @@
 //! What the engine and the kernel know, in the words of the control socket.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use coati_control::status as shown;
@@ -25,6 +25,10 @@ pub struct Facts<'a> {
     pub policies: usize,
     /// Pairs that policies name, and since when.
     pub configured: &'a BTreeMap<Pair, Instant>,
+    /// Pairs whose traffic may pass in clear.
+    pub open: &'a BTreeSet<Pair>,
+    /// Source and destination of SAs that are not ours.
+    pub others: &'a BTreeSet<Pair>,
     /// What the kernel has counted for each SA.
     pub usages: &'a BTreeMap<SaKey, SaUsage>,
     /// What in the kernel had to be put right.
@@ -42,6 +46,8 @@ impl Facts<'_> {
             since: self.time(*since),
             retry_in_seconds: None,
             last_error: None,
+            clear_text: self.open.contains(&(*local, *remote)),
+            other_sas: self.has_others((*local, *remote)),
             ike_sas: Vec::new(),
         };
         let mut pairs: BTreeMap<Pair, shown::Pair> =
@@ -59,6 +65,10 @@ impl Facts<'_> {
 
     fn time(&self, then: Instant) -> shown::Time {
         shown::Time { at: self.moment.date(then), age_seconds: self.moment.age_seconds(then) }
+    }
+
+    fn has_others(&self, (local, remote): Pair) -> bool {
+        self.others.contains(&(local, remote)) || self.others.contains(&(remote, local))
     }
 
     fn pair(&self, pair: &PairStatus) -> shown::Pair {
@@ -80,6 +90,8 @@ impl Facts<'_> {
             since: self.time(pair.since),
             retry_in_seconds: retry_at.map(|at| at.since(self.moment.now).as_secs()),
             last_error: pair.last_error.as_ref().map(failure),
+            clear_text: self.open.contains(&(pair.local, pair.remote)),
+            other_sas: self.has_others((pair.local, pair.remote)),
             ike_sas: pair.ike_sas.iter().map(|sa| self.ike_sa(sa)).collect(),
         }
     }

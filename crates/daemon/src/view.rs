@@ -1,10 +1,12 @@
 //! What the engine sees of the kernel's policies.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ike_proto::policy::spd::PolicySet;
-use xfrm_sys::{Direction, Policy};
+use xfrm_sys::{Direction, Level, Policy};
 
+use crate::status::Pair;
 use crate::translate::{self, Reading};
 
 /// The kernel's policies as they stood at one moment.
@@ -16,6 +18,8 @@ pub struct View {
     pub warnings: Vec<String>,
     /// Whether IPv4 or IPv6 traffic is to be protected.
     pub families: Families,
+    /// Pairs from whose peer clear text may come in: the `in` policy is of level `use`.
+    pub open: BTreeSet<Pair>,
 }
 
 /// Address families that some policy protects.
@@ -42,13 +46,14 @@ impl Families {
     }
 }
 
-/// Reads a dump.
+/// Reads a dump. Where policies `move` to our SAs (see [`coati_spd::MOVED_REQID`]), those that can are seen as moved.
 #[must_use]
-pub fn read(dump: &[Policy]) -> View {
+pub fn read(dump: &[Policy], moves: bool) -> View {
     let mut keyed = Vec::new();
     let mut warnings = Vec::new();
     for policy in dump.iter().filter(|policy| policy.direction == Direction::OUT) {
-        match translate::policy(policy) {
+        let seen = if moves && coati_spd::may_move(policy) { &coati_spd::moved(policy) } else { policy };
+        match translate::policy(seen) {
             Reading::Keyed(policy) => keyed.push(policy),
             Reading::Unkeyed(why) => {
                 warnings.push(format!("policy {} ({policy}) gets no SAs from Coati: {why}", policy.index));
@@ -63,7 +68,14 @@ pub fn read(dump: &[Policy]) -> View {
                 .to_owned(),
         );
     }
-    View { set: Arc::new(PolicySet::new(keyed)), warnings, families: Families::of(dump) }
+    let is_open = |policy: &&Policy| {
+        policy.direction == Direction::IN
+            && !policy.templates.is_empty()
+            && policy.templates.iter().all(|template| template.level == Level::Optional)
+    };
+    let pair = |policy: &Policy| (policy.selector.destination.address, policy.selector.source.address);
+    let open = dump.iter().filter(is_open).map(pair).collect();
+    View { set: Arc::new(PolicySet::new(keyed)), warnings, families: Families::of(dump), open }
 }
 
 #[cfg(test)]
@@ -88,7 +100,7 @@ mod tests {
              spdadd 192.0.2.1 192.0.2.3 any -P out ipsec esp/transport//unique:9;
              spdadd 0.0.0.0/0 0.0.0.0/0 icmp -P out none;",
         );
-        let view = read(&dump);
+        let view = read(&dump, false);
         assert_eq!(view.warnings, Vec::<String>::new());
         assert_eq!(view.families, Families { v4: true, v6: false });
         assert_eq!(view.set.len(), 2);
@@ -97,14 +109,31 @@ mod tests {
             assert_eq!(kernel.templates[0].reqid, policy.template.reqid.0);
             assert_eq!(kernel.direction, Direction::OUT);
         }
+        // Beside another daemon those without a reqid are seen as they will be.
+        let reqids = read(&dump, true).set.iter().map(|policy| policy.template.reqid.0).collect::<Vec<_>>();
+        assert_eq!(reqids, [coati_spd::MOVED_REQID, 9]);
+    }
+
+    #[test]
+    fn pairs_from_which_clear_text_may_come_are_known() {
+        let dump = dump(
+            "spdadd 192.0.2.1 192.0.2.2 any -P out ipsec esp/transport//use;
+             spdadd 192.0.2.2 192.0.2.1 any -P in ipsec esp/transport//use;
+             spdadd 192.0.2.3 192.0.2.1 any -P in ipsec esp/transport//require;",
+        );
+        let pair: Pair = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        assert_eq!(read(&dump, false).open, BTreeSet::from([pair]));
     }
 
     #[test]
     fn what_gets_no_sas_is_named() {
-        let view = read(&dump(
-            "spdadd 10.0.0.0/8 10.0.0.0/8 any -P out ipsec esp/tunnel/192.0.2.1-192.0.2.2/require;
+        let view = read(
+            &dump(
+                "spdadd 10.0.0.0/8 10.0.0.0/8 any -P out ipsec esp/tunnel/192.0.2.1-192.0.2.2/require;
              spdadd 192.0.2.1 192.0.2.3 any -P out ipsec ah/transport//require;",
-        ));
+            ),
+            false,
+        );
         assert!(view.set.is_empty());
         assert_eq!(view.warnings.len(), 2, "{:?}", view.warnings);
         assert!(view.warnings.iter().any(|said| said.ends_with("it asks for a tunnel")));
@@ -113,10 +142,10 @@ mod tests {
     #[test]
     fn neighbour_discovery_that_is_caught_is_a_warning() {
         let mut policies = dump("spdadd 2001:db8::1 2001:db8::2 any -P out ipsec esp/transport//require;");
-        let view = read(&policies);
+        let view = read(&policies, false);
         assert_eq!((view.warnings.len(), view.families), (0, Families { v4: false, v6: true }));
         policies.retain(|policy| !policy.templates.is_empty());
-        let warnings = read(&policies).warnings;
+        let warnings = read(&policies, false).warnings;
         assert!(warnings[0].contains("IPv6 neighbour discovery"), "{warnings:?}");
     }
 }

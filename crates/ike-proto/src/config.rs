@@ -26,13 +26,23 @@ impl Default for Retransmission {
     }
 }
 
+/// The two UDP ports of one daemon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ports {
+    /// Of plain IKE.
+    pub ike: u16,
+    /// Of encapsulated IKE and ESP.
+    pub natt: u16,
+}
+
 /// Settings of an endpoint.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EndpointConfig {
-    /// UDP port of plain IKE, ours and by default the peers'.
-    pub ike_port: u16,
-    /// UDP port of encapsulated IKE and ESP, ours and by default the peers'.
-    pub natt_port: u16,
+    /// The UDP ports, ours and by default the peers'.
+    pub ports: Ports,
+    /// Ports on which some peers are still to be found, and we are to be found as well: a pair that was never reached is tried on
+    /// `ports`, then on these, and so on in turn until it answers.
+    pub also: Option<Ports>,
     /// High half of every IV's number: different after each start of the daemon, so that a key kept over a restart never
     /// sees an IV twice (ARCHITECTURE.md, decision 10).
     pub boot_epoch: u32,
@@ -64,8 +74,8 @@ pub struct EndpointConfig {
 impl Default for EndpointConfig {
     fn default() -> Self {
         Self {
-            ike_port: 500,
-            natt_port: 4500,
+            ports: Ports { ike: 500, natt: 4500 },
+            also: None,
             boot_epoch: 0,
             retransmission: Retransmission::default(),
             handshake_lifetime: Duration::from_secs(60),
@@ -79,5 +89,19 @@ impl Default for EndpointConfig {
             cookie_threshold_per_source: 8,
             initiate_at_start: false,
         }
+    }
+}
+
+impl EndpointConfig {
+    /// The ports that are tried after these.
+    #[must_use]
+    pub fn next_ports(&self, tried: Ports) -> Ports {
+        if tried == self.ports { self.also.unwrap_or(self.ports) } else { self.ports }
+    }
+
+    /// Those of our ports that this one belongs to.
+    #[must_use]
+    pub fn ports_with(&self, port: u16) -> Ports {
+        self.also.filter(|also| also.ike == port || also.natt == port).unwrap_or(self.ports)
     }
 }

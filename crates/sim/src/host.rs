@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use ike_proto::config::EndpointConfig;
+use ike_proto::config::{EndpointConfig, Ports};
 use ike_proto::crypto::job::Job;
 use ike_proto::crypto::provider::Provider;
 use ike_proto::endpoint::{Command, Context, Endpoint, SadEvent};
@@ -157,8 +157,11 @@ impl Host {
         destination: SocketAddr,
         datagram: &[u8],
     ) -> bool {
-        let natt = destination.port() == self.spec.config.natt_port;
-        let plain = destination.port() == self.spec.config.ike_port;
+        let config = &self.spec.config;
+        let has = |which: fn(&Ports) -> u16| {
+            config.also.iter().chain([&config.ports]).any(|ports| which(ports) == destination.port())
+        };
+        let (natt, plain) = (has(|ports| ports.natt), has(|ports| ports.ike));
         // On the encapsulating port the kernel keeps what is not IKE.
         let for_daemon = plain || (natt && datagram.starts_with(&NON_ESP_MARKER));
         if !for_daemon {

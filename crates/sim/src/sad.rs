@@ -88,6 +88,8 @@ pub struct ModelSad {
     limits: Lifetimes,
     /// Reservations that are refused from now on.
     refusing: u32,
+    /// Whether another daemon's SAs carry what ours do not.
+    others: bool,
 }
 
 #[derive(Debug)]
@@ -113,7 +115,13 @@ impl ModelSad {
             installed: Vec::new(),
             limits,
             refusing: 0,
+            others: false,
         }
+    }
+
+    /// From now on another daemon's SAs carry what ours do not.
+    pub const fn be_carried(&mut self) {
+        self.others = true;
     }
 
     /// The next so many reservations are refused.
@@ -374,6 +382,10 @@ impl Sad for ModelSad {
             Some(State::Larval { .. }) => Ok(SaUsage::default()),
             None => Err(SadError::NotFound),
         }
+    }
+
+    fn is_carried(&mut self, _local: IpAddr, _remote: IpAddr) -> bool {
+        self.others
     }
 
     fn release_acquire(&mut self, acquire: &Acquire) {

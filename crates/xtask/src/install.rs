@@ -24,7 +24,8 @@ policies again afterwards:
     systemctl daemon-reload
     systemctl enable --now setkey.service racoon.service
 
-racoon speaks IKEv1 only: a pair whose other end still runs it has no keys until that end has moved too.
+racoon speaks IKEv1 only: a pair whose other end still runs it has no keys until that end has moved too. How a fleet moves without
+a gap is in docs/racoon-migration.md.
 ";
 
 /// Puts the program, its links, units, manual pages and completions in place.
@@ -215,6 +216,7 @@ mod tests {
         for (unit, line) in [
             ("racoon.service", "ExecStart=/opt/coati/sbin/racoon -F $RACOON_ARGS"),
             ("coatid.service", "ExecStart=/opt/coati/sbin/coatid $COATID_ARGS"),
+            ("coatid-beside-racoon.service", "ExecStart=/opt/coati/sbin/coatid --beside-racoon $COATID_ARGS"),
             ("setkey.service", "exec /opt/coati/sbin/setkey \"$@\""),
         ] {
             let text = fs::read_to_string(units.join(unit)).unwrap();

@@ -51,6 +51,8 @@ fn pair(local: &str, remote: &str, state: &str, role: &str, children: usize) -> 
         since: time("2021-11-03T09:15:22Z"),
         retry_in_seconds: None,
         last_error: None,
+        clear_text: false,
+        other_sas: false,
         ike_sas: vec![sa],
     }
 }

@@ -1,6 +1,6 @@
 //! What the control socket asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use ike_proto::policy::selector::{Net, Selector, Side};
 use serde_json::json;
 use xfrm_sys::{Events, Xfrm};
 
-use super::Driver;
+use super::{Driver, Order};
 use crate::clock::Moment;
 use crate::control::Ask;
-use crate::status::Facts;
+use crate::status::{Facts, Pair};
 
 impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
     pub(super) fn handle_ask(&mut self, ask: Ask) {
@@ -37,6 +37,10 @@ impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
             Request::Watch => Reply::refused("events come from the connection"),
             Request::Stop => {
                 self.stop();
+                Reply::done()
+            }
+            Request::Leave => {
+                self.handle_order(Order::Leave);
                 Reply::done()
             }
         };
@@ -114,15 +118,25 @@ impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
             tracing::warn!("{error}");
             BTreeMap::<SaKey, _>::new()
         });
+        let engine = self.parts.endpoint.pairs();
+        let is_open = |(local, remote): &Pair| {
+            self.open.contains(&(*local, *remote))
+                || self.policies.between(*local, *remote).any(|policy| policy.template.optional)
+        };
+        let pairs =
+            self.configured.keys().copied().chain(engine.iter().map(|pair| (pair.local, pair.remote)));
+        let open: BTreeSet<Pair> = pairs.filter(is_open).collect();
         let facts = Facts {
             moment: Moment::take(),
             started: self.started,
             policies: self.policies.len(),
             configured: &self.configured,
+            open: &open,
+            others: self.parts.kernel.others(),
             usages: &usages,
             corrections: self.watch.corrections,
         };
-        match serde_json::to_value(facts.status(self.parts.endpoint.pairs())) {
+        match serde_json::to_value(facts.status(engine)) {
             Ok(status) => Reply::of(status),
             Err(error) => Reply::refused(&error.to_string()),
         }

@@ -11,7 +11,7 @@ use ike_proto::endpoint::{Command, SadEvent};
 use ike_proto::policy::sad::{SaKey, Sad as _, SadError};
 use ike_proto::policy::spd::PolicySet;
 use ike_proto::time::{Duration, Instant};
-use xfrm_sys::{Direction, Events, Policy, SaFilter, Xfrm};
+use xfrm_sys::{Direction, Events, Policy, Sa, SaFilter, Xfrm};
 
 use super::Driver;
 use crate::clock;
@@ -156,11 +156,16 @@ impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
     fn read_policies(&mut self) -> Result<(), xfrm_sys::Error> {
         let mut dump = self.parts.kernel.xfrm.dump_policies()?;
         self.watch.changing = None;
-        if self.mend_policies(&dump) {
+        let mended = self.mend_policies(&dump);
+        let settled = self.parts.kernel.settle_policies(&dump)?;
+        if settled > 0 {
+            tracing::info!("{settled} policies moved to Coati's SAs, or back from where there were none");
+        }
+        if mended || settled > 0 {
             dump = self.parts.kernel.xfrm.dump_policies()?;
         }
         coati_spd::note_indices(&mut self.parts.wanted, &dump);
-        let view = view::read(&dump);
+        let view = view::read(&dump, self.parts.kernel.moves());
         let (peers, warnings) = self.parts.configuration.peers(view.set.iter());
         let current: BTreeSet<String> = warnings.into_iter().chain(view.warnings).collect();
         current.difference(&self.watch.said).for_each(|warning| tracing::warn!("{warning}"));
@@ -168,6 +173,7 @@ impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
         tracing::debug!(policies = view.set.len(), "the kernel's policies are read");
         let fresh = self.note_pairs(&view.set);
         self.policies = Arc::clone(&view.set);
+        self.open = view.open;
         let peers = Arc::new(peers);
         self.with(|endpoint, cx| {
             endpoint.set_peers(cx, Arc::clone(&peers));
@@ -261,18 +267,24 @@ impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
     }
 
     /// Deletes what a daemon before this one left, once its pair is up anew (and packets under way have arrived) or no
-    /// policy names it any more.
+    /// policy names it any more. What it sent on goes as soon as we send on an SA for the same: of two that were made in the same
+    /// second the kernel may take either, and the peer deletes the old one.
     fn delete_left(&mut self) -> Result<(), xfrm_sys::Error> {
         if self.parts.left.is_empty() {
             return Ok(());
         }
         let sas = self.parts.kernel.xfrm.dump_sas(&SaFilter::ESP)?;
-        let mut there: Vec<(SaKey, Pair)> =
-            sas.iter().map(|sa| (key_of(sa.id), (sa.source, sa.id.destination))).collect();
-        there.retain(|(key, _)| self.parts.left.contains(key) && !self.parts.kernel.is_ours(key));
+        let (ours, mut there): (Vec<&Sa>, Vec<&Sa>) =
+            sas.iter().partition(|sa| self.parts.kernel.is_ours(&key_of(sa.id)));
+        let carries = |sa: &Sa| (sa.source, sa.id.destination, sa.reqid, sa.selector);
+        let carried: BTreeSet<_> = ours.into_iter().map(carries).collect();
+        there.retain(|sa| self.parts.left.contains(&key_of(sa.id)));
         let relieved = std::mem::take(&mut self.watch.relieved);
-        self.parts.left = there.iter().map(|(key, _)| *key).collect();
-        for (key, (source, destination)) in there {
+        self.parts.left = there.iter().map(|sa| key_of(sa.id)).collect();
+        for sa in there {
+            let (key, (source, destination)) = (key_of(sa.id), (sa.source, sa.id.destination));
+            let is_replaced =
+                self.configured.contains_key(&(source, destination)) && carried.contains(&carries(sa));
             let pair = [(source, destination), (destination, source)]
                 .into_iter()
                 .find(|pair| self.configured.contains_key(pair));
@@ -280,10 +292,10 @@ impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
                 let status = self.parts.endpoint.pair_status(local, remote);
                 status.is_some_and(|status| status.state == PairState::Up)
             };
-            if pair.is_some_and(|pair| !is_up(pair)) {
+            if !is_replaced && pair.is_some_and(|pair| !is_up(pair)) {
                 continue;
             }
-            if pair.is_some() && !relieved.contains(&key) {
+            if !is_replaced && pair.is_some() && !relieved.contains(&key) {
                 self.watch.relieved.insert(key);
                 continue;
             }
@@ -315,7 +327,7 @@ impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
 
     /// A daemon before this one left SAs: traffic that finds them raises no acquire, so their pairs are set up anew.
     pub(super) fn take_over(&mut self) {
-        let sas = match self.parts.kernel.xfrm.dump_sas(&SaFilter::ESP) {
+        let sas = match self.parts.kernel.dump() {
             Ok(sas) => sas,
             Err(error) => {
                 tracing::warn!("{error}");

@@ -108,11 +108,13 @@ struct Start {
     at_start: bool,
     /// Its policies are in the kernel already, and in no file.
     found: bool,
+    /// Another daemon keys the same policies.
+    beside: bool,
     racoon: &'static str,
 }
 
 impl Start {
-    const ON_DEMAND: Self = Self { number: 1, at_start: false, found: false, racoon: RACOON };
+    const ON_DEMAND: Self = Self { number: 1, at_start: false, found: false, beside: false, racoon: RACOON };
     const AT_START: Self = Self { at_start: true, ..Self::ON_DEMAND };
 }
 
@@ -126,7 +128,7 @@ fn host(mut fake: FakeKernel, (own, peer): (&str, &str), listens: Vec<Listen>, s
     let mut names = FileNames {
         racoon: "/c/racoon.conf".into(),
         policies: vec!["/c/policies".into()],
-        ignore_tunnel: false,
+        ..FileNames::default()
     };
     let (mut configuration, _) = reload::load(&names, &files).unwrap();
     let set = configuration.policies.as_ref().unwrap();
@@ -148,12 +150,12 @@ fn host(mut fake: FakeKernel, (own, peer): (&str, &str), listens: Vec<Listen>, s
     );
     let settings = EndpointConfig {
         initiate_at_start: start.at_start,
-        ..configuration.endpoint(&listens, start.number)
+        ..configuration.endpoint(&listens, None, start.number)
     };
     let (estate, left) = Estate::open(&state_dir(&listens)).unwrap();
     let driver = Driver::new(Parts {
         endpoint: Endpoint::new(settings, Arc::default(), Arc::clone(&provider), &seed),
-        kernel: Kernel::new(fake.clone()),
+        kernel: Kernel::new(fake.clone(), start.beside),
         monitor: watch(monitor).unwrap(),
         sockets: Sockets::of(&listens).unwrap(),
         pool: Pool::start(1, &provider, &answered).unwrap(),
@@ -165,6 +167,7 @@ fn host(mut fake: FakeKernel, (own, peer): (&str, &str), listens: Vec<Listen>, s
         configuration,
         wanted,
         listens,
+        also: None,
         alarm: Alarm::new().unwrap(),
         initiate_at_start: start.at_start,
         left,
@@ -494,5 +497,6 @@ async fn datagrams_that_mean_nothing_end_nothing() {
     until(&mut a, &mut b, both_have_a_pair).await;
 }
 
+mod beside;
 mod racoonctl;
 mod reconcile;

@@ -5,25 +5,31 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use coati_config::net::Endpoint;
 use coati_config::racoon::model;
 
+use crate::cli::PortsAsked;
 use crate::refusal::Refusal;
 use crate::sockets::Listen;
 
 const IKE_PORT: u16 = 500;
 const NATT_PORT: u16 = 4500;
 
-/// The sockets that `listen { }` and the command line ask for.
-pub(super) fn listens(
-    written: &model::Listen,
-    port: Option<u16>,
-    natt_port: Option<u16>,
-) -> Result<Vec<Listen>, Refusal> {
-    let ike_port = one_port(&written.isakmp, port, IKE_PORT, "isakmp")?;
-    let natt_port = one_port(&written.isakmp_natt, natt_port, NATT_PORT, "isakmp_natt")?;
-    if ike_port == natt_port {
-        return Err(Refusal::new(format!(
-            "one UDP port ({ike_port}) cannot be for both plain and encapsulated IKE"
-        )));
+/// The sockets that `listen { }` and the command line ask for; those of the second pair of ports come last.
+pub(super) fn listens(written: &model::Listen, asked: PortsAsked) -> Result<Vec<Listen>, Refusal> {
+    let ike = one_port(&written.isakmp, asked.ike, IKE_PORT, "isakmp")?;
+    let natt = one_port(&written.isakmp_natt, asked.natt, NATT_PORT, "isakmp_natt")?;
+    let mut ports = vec![ike, natt];
+    ports.extend(asked.also.iter().flat_map(|also| [also.ike, also.natt]));
+    ports.sort_unstable();
+    if let Some([port, _]) = ports.array_windows().find(|[one, other]| one == other) {
+        return Err(Refusal::new(format!("one UDP port ({port}) cannot be for two purposes")));
     }
+    let mut all = on_ports(written, ike, natt)?;
+    if let Some(also) = asked.also {
+        all.extend(on_ports(written, also.ike, also.natt)?);
+    }
+    Ok(all)
+}
+
+fn on_ports(written: &model::Listen, ike_port: u16, natt_port: u16) -> Result<Vec<Listen>, Refusal> {
     let everywhere = Listen::everywhere(ike_port, natt_port);
     let mut all = Vec::new();
     for (written, natt, port) in [(&written.isakmp, false, ike_port), (&written.isakmp_natt, true, natt_port)]
@@ -69,10 +75,16 @@ fn socket_address(endpoint: &Endpoint, port: u16) -> Result<SocketAddr, Refusal>
 
 #[cfg(test)]
 mod tests {
+    use ike_proto::config::Ports;
+
     use super::*;
 
-    fn shown(written: &model::Listen, port: Option<u16>, natt_port: Option<u16>) -> Vec<String> {
-        let listens = listens(written, port, natt_port).unwrap();
+    const fn ports(ike: Option<u16>, natt: Option<u16>) -> PortsAsked {
+        PortsAsked { ike, natt, also: None }
+    }
+
+    fn shown(written: &model::Listen, ike: Option<u16>, natt: Option<u16>) -> Vec<String> {
+        let listens = listens(written, ports(ike, natt)).unwrap();
         listens.iter().map(|listen| format!("{} {}", listen.address, listen.natt)).collect()
     }
 
@@ -106,8 +118,23 @@ mod tests {
             isakmp: vec![endpoint("192.0.2.1", None), endpoint("192.0.2.2", Some(501))],
             ..model::Listen::default()
         };
-        assert!(listens(&two, None, None).is_err());
-        assert!(listens(&two, Some(500), None).is_ok());
-        assert!(listens(&model::Listen::default(), Some(4500), None).is_err());
+        assert!(listens(&two, ports(None, None)).is_err());
+        assert!(listens(&two, ports(Some(500), None)).is_ok());
+        assert!(listens(&model::Listen::default(), ports(Some(4500), None)).is_err());
+        let also = |ike, natt| PortsAsked { also: Some(Ports { ike, natt }), ..PortsAsked::default() };
+        assert!(listens(&model::Listen::default(), also(1500, 4500)).is_err());
+        assert!(listens(&model::Listen::default(), also(500, 14_500)).is_err());
+    }
+
+    #[test]
+    fn a_second_pair_of_ports_is_listened_on_at_the_same_addresses() {
+        let written =
+            model::Listen { isakmp_natt: vec![endpoint("192.0.2.1", None)], ..model::Listen::default() };
+        let also = Some(Ports { ike: 1500, natt: 14_500 });
+        let all = listens(&written, PortsAsked { also, ..PortsAsked::default() }).unwrap();
+        let all: Vec<String> = all.iter().map(|listen| listen.address.to_string()).collect();
+        let expected =
+            ["0.0.0.0:500", "[::]:500", "192.0.2.1:4500", "0.0.0.0:1500", "[::]:1500", "192.0.2.1:14500"];
+        assert_eq!(all, expected);
     }
 }

@@ -18,7 +18,7 @@ use coati_config::psk::{self, HostKeys, PskFile};
 use coati_config::racoon::{self, Feature, RacoonConfig};
 use coati_config::setkey::model::{Action, PolicyFile};
 use coati_config::setkey::{self, FwdCopies, PolicySet};
-use ike_proto::config::EndpointConfig;
+use ike_proto::config::{EndpointConfig, Ports};
 use ike_proto::crypto::suite::EspSuite;
 use ike_proto::policy::peer::{ChildConfig, LocalId, PeerConfig, UdpEncap};
 use ike_proto::policy::peer_db::{PeerDb, PskTable};
@@ -26,6 +26,7 @@ use ike_proto::policy::selector::Net;
 use ike_proto::policy::spd;
 use ike_proto::time::Duration;
 
+use crate::cli::PortsAsked;
 use crate::kernel::Probe;
 use crate::refusal::Refusal;
 use crate::sockets::Listen;
@@ -63,8 +64,11 @@ const WITHOUT_EFFECT: &[(Feature, &str)] = &[
     (Feature::NonceSize, "nonces have 32 octets"),
 ];
 
+/// Beside racoon, peers that do not run Coati yet are the rule: they are asked every so often, and begin themselves when they do.
+const UNMOVED: Duration = Duration::from_secs(600);
+
 /// Where the configuration is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct FileNames {
     /// racoon.conf.
     pub racoon: PathBuf,
@@ -72,6 +76,10 @@ pub struct FileNames {
     pub policies: Vec<PathBuf>,
     /// Goes on without keying tunnels that the files ask for.
     pub ignore_tunnel: bool,
+    /// racoon.conf is that of a racoon that runs beside the daemon.
+    pub beside_racoon: bool,
+    /// Peers are not on the ports that racoon.conf names.
+    pub other_ports: bool,
 }
 
 /// One configuration that makes sense.
@@ -85,6 +93,7 @@ pub struct Configuration {
     peers: Vec<PeerConfig>,
     /// As in `racoon.sainfos`.
     children: Vec<ChildConfig>,
+    beside_racoon: bool,
 }
 
 /// Reads and checks all files. Returns the warnings too.
@@ -102,11 +111,18 @@ pub fn load(names: &FileNames, files: &dyn Files) -> Result<(Configuration, Diag
     say_without_effect(&racoon, &mut said);
     let children = racoon.sainfos.iter().map(|sainfo| peer::child_config(sainfo, &mut said)).collect();
     let mut credentials = Credentials::new(&racoon, files, &mut said);
-    let peers =
+    let mut peers: Vec<PeerConfig> =
         racoon.remotes.iter().map(|remote| peer::peer_config(remote, &mut credentials, &mut said)).collect();
+    if names.other_ports {
+        peers.iter_mut().for_each(|peer| peer.port = None);
+    }
     peer::check_selection(&racoon, &mut said);
     let Some(psks) = psks else { return Err(Refusal::Files(said)) };
-    let configuration = Configuration { racoon, psks, policies, peers, children };
+    if names.beside_racoon {
+        say_left_to_racoon(&racoon, &mut said);
+    }
+    let beside_racoon = names.beside_racoon;
+    let configuration = Configuration { racoon, psks, policies, peers, children, beside_racoon };
     configuration.check_policies(&mut said);
     if said.has_errors() { Err(Refusal::Files(said)) } else { Ok((configuration, said)) }
 }
@@ -191,17 +207,33 @@ fn say_without_effect(racoon: &RacoonConfig, said: &mut Diagnostics) {
     }
 }
 
+/// Scripts change what the host has; beside racoon, which runs them too, each would run twice.
+fn say_left_to_racoon(racoon: &RacoonConfig, said: &mut Diagnostics) {
+    let script = racoon.remotes.iter().flat_map(|remote| &remote.scripts).next();
+    if let Some(script) = script {
+        let message = "scripts are left to racoon while it runs beside coatid";
+        said.push(Diagnostic::about_place(Severity::Warning, script.place.clone(), message));
+    }
+}
+
 impl Configuration {
-    /// Where the files want the control socket (`adminsock`).
+    /// Where the files want the control socket (`adminsock`), unless racoon has it there.
     #[must_use]
     pub const fn admin_socket(&self) -> &racoon::model::AdminSocket {
-        &self.racoon.listen.admin_socket
+        const OWN: racoon::model::AdminSocket = racoon::model::AdminSocket::Default;
+        if self.beside_racoon { &OWN } else { &self.racoon.listen.admin_socket }
     }
 
-    /// `path pidfile`.
+    /// `path pidfile`, unless racoon has its there.
     #[must_use]
     pub fn pid_file(&self) -> Option<&std::path::Path> {
-        self.racoon.pid_file.as_deref()
+        self.racoon.pid_file.as_deref().filter(|_| !self.beside_racoon)
+    }
+
+    /// Whether racoon runs beside the daemon.
+    #[must_use]
+    pub const fn is_beside_racoon(&self) -> bool {
+        self.beside_racoon
     }
 
     /// `privsep { }`.
@@ -220,7 +252,7 @@ impl Configuration {
     #[must_use]
     pub fn scripts(&self, peer: IpAddr) -> &[racoon::model::Script] {
         let remote = self.racoon.remote_for(peer).ok().flatten();
-        remote.map(|remote| remote.scripts.as_slice()).unwrap_or_default()
+        remote.filter(|_| !self.beside_racoon).map(|remote| remote.scripts.as_slice()).unwrap_or_default()
     }
 
     /// What of this is taken over by a new start only, compared with `before`.
@@ -252,16 +284,20 @@ impl Configuration {
     ///
     /// # Errors
     /// More than one port for the same purpose, or an interface that is not there.
-    pub fn listens(&self, port: Option<u16>, natt_port: Option<u16>) -> Result<Vec<Listen>, Refusal> {
-        listen::listens(&self.racoon.listen, port, natt_port)
+    pub fn listens(&self, ports: PortsAsked) -> Result<Vec<Listen>, Refusal> {
+        listen::listens(&self.racoon.listen, ports)
     }
 
-    /// The engine's settings; the ports are those of `listens`.
+    /// The engine's settings; the first ports are those of `listens`.
     #[must_use]
-    pub fn endpoint(&self, listens: &[Listen], boot_epoch: u32) -> EndpointConfig {
-        let mut config = EndpointConfig { boot_epoch, ..EndpointConfig::default() };
-        for listen in listens {
-            *(if listen.natt { &mut config.natt_port } else { &mut config.ike_port }) = listen.address.port();
+    pub fn endpoint(&self, listens: &[Listen], also: Option<Ports>, boot_epoch: u32) -> EndpointConfig {
+        let mut config = EndpointConfig { boot_epoch, also, ..EndpointConfig::default() };
+        let first =
+            |natt| listens.iter().find(|listen| listen.natt == natt).map(|listen| listen.address.port());
+        config.ports.ike = first(false).unwrap_or(config.ports.ike);
+        config.ports.natt = first(true).unwrap_or(config.ports.natt);
+        if self.beside_racoon {
+            config.backoff_cap = UNMOVED;
         }
         let timers = &self.racoon.timers;
         if let Some(interval) = timers.interval.filter(|interval| !interval.is_zero()) {

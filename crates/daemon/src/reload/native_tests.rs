@@ -28,7 +28,7 @@ const KEYS: &str = "192.0.2.2 0x9d507d3c6fd6c78d17d5438c5d2d4138a90f99980ea32486
 fn read(toml: &str, policies: &[&str]) -> Result<(Configuration, Diagnostics), String> {
     let files = Memory::new().with("/etc/coati.toml", toml).with("/etc/psk.txt", KEYS).with("/p.conf", "");
     let policies = policies.iter().map(PathBuf::from).collect();
-    let names = FileNames { racoon: "/etc/coati.toml".into(), policies, ignore_tunnel: false };
+    let names = FileNames { racoon: "/etc/coati.toml".into(), policies, ..FileNames::default() };
     load(&names, &files).map_err(|refusal| refusal.to_string())
 }
 

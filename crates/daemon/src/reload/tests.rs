@@ -2,6 +2,8 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use coati_config::files::{Disk, FileFacts, Memory};
+use coati_config::racoon::model::AdminSocket;
+use ike_proto::config::Ports;
 use ike_proto::crypto::suite::Encr;
 use ike_proto::ids::{PolicyIndex, Reqid};
 use ike_proto::policy::identity::Identity;
@@ -9,8 +11,6 @@ use ike_proto::policy::peer::{Liveness, LocalId};
 use ike_proto::policy::sad::Mode;
 use ike_proto::policy::selector::{Net, Selector, Side};
 use ike_proto::wire::registry::{EncrId, EsnId, IntegId, KeId, PrfId};
-
-use coati_config::racoon::model::AdminSocket;
 
 use super::*;
 
@@ -36,7 +36,7 @@ fn anonymous_sainfo() -> String {
 fn read(racoon: &str, psk: &str, policies: Option<&str>) -> Result<(Configuration, Diagnostics), String> {
     let mut files = Memory::new().with("/etc/racoon.conf", racoon).with("/etc/psk.txt", psk);
     let mut names =
-        FileNames { racoon: "/etc/racoon.conf".into(), policies: Vec::new(), ignore_tunnel: false };
+        FileNames { racoon: "/etc/racoon.conf".into(), policies: Vec::new(), ..FileNames::default() };
     if let Some(policies) = policies {
         files = files.with("/etc/ipsec-tools.conf", policies);
         names.policies.push("/etc/ipsec-tools.conf".into());
@@ -79,7 +79,7 @@ fn the_examples_of_the_mesh_are_what_they_say() {
         let names = FileNames {
             racoon: "/m/racoon.conf".into(),
             policies: vec!["/m/ipsec-tools.conf".into()],
-            ignore_tunnel: false,
+            ..FileNames::default()
         };
         let (configuration, said) = load(&names, &files).unwrap();
         // What has no meaning in IKEv2 is said, at its place.
@@ -318,7 +318,7 @@ fn what_cannot_be_granted_is_refused_at_its_place() {
 
 #[test]
 fn a_psk_file_that_others_can_read_is_refused() {
-    let names = FileNames { racoon: "/etc/racoon.conf".into(), policies: Vec::new(), ignore_tunnel: false };
+    let names = FileNames { racoon: "/etc/racoon.conf".into(), policies: Vec::new(), ..FileNames::default() };
     let files = |mode| {
         let facts = FileFacts { regular: true, owner: 0, mode };
         Memory::new().with("/etc/racoon.conf", racoon("", &anonymous_sainfo())).with_facts(
@@ -343,12 +343,36 @@ fn timers_and_ports_reach_the_engine() {
         racoon("", &anonymous_sainfo())
     );
     let configuration = configuration(&text, "", None);
-    let listens = configuration.listens(None, Some(14_500)).unwrap();
-    assert_eq!(listens.len(), 3);
-    let config = configuration.endpoint(&listens, 7);
-    assert_eq!((config.ike_port, config.natt_port, config.boot_epoch), (1500, 14_500, 7));
+    let also = Some(Ports { ike: 2500, natt: 24_500 });
+    let listens = configuration.listens(PortsAsked { ike: None, natt: Some(14_500), also }).unwrap();
+    assert_eq!(listens.len(), 6);
+    let config = configuration.endpoint(&listens, also, 7);
+    assert_eq!((config.ports, config.also), (Ports { ike: 1500, natt: 14_500 }, also));
+    assert_eq!(config.boot_epoch, 7);
     assert_eq!((config.retransmission.tries, config.retransmission.initial), (4, Duration::from_secs(2)));
     assert_eq!(config.handshake_lifetime, Duration::from_secs(40));
+}
+
+#[test]
+fn beside_racoon_what_is_racoons_is_left_to_it() {
+    let text = format!(
+        "path pidfile \"r.pid\"; listen {{ isakmp 192.0.2.1 [500]; adminsock \"/run/r.sock\"; }} {} {}",
+        racoon("script \"/bin/up\" phase1_up;", &anonymous_sainfo()),
+        racoon("", "").replace("anonymous", "192.0.2.9 [500]"),
+    );
+    let files = Memory::new().with("/etc/racoon.conf", text).with("/etc/psk.txt", "");
+    let alone = FileNames { racoon: "/etc/racoon.conf".into(), ..FileNames::default() };
+    let beside = FileNames { beside_racoon: true, other_ports: true, ..alone.clone() };
+    let peer = "192.0.2.9".parse().unwrap();
+    let [(alone, _), (beside, said)] = [alone, beside].map(|names| load(&names, &files).unwrap());
+    let port = |configuration: &Configuration| configuration.peers([]).0.by_address(peer).unwrap().port;
+    assert_eq!((port(&alone), port(&beside)), (Some(500), None));
+    assert!(alone.pid_file().is_some() && beside.pid_file().is_none());
+    assert!(matches!(alone.admin_socket(), AdminSocket::At { .. }));
+    assert_eq!(*beside.admin_socket(), AdminSocket::Default);
+    let other = "192.0.2.8".parse().unwrap();
+    assert_eq!((alone.scripts(other).len(), beside.scripts(other).len()), (1, 0));
+    assert!(said.to_string().contains("scripts are left to racoon"), "{said}");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
+use crate::config::Ports;
 use crate::endpoint::{ApiMisuse, Chore, Context, Endpoint};
 use crate::ids::{PolicyIndex, Role, SaId};
 use crate::ike_sa::IkeSa;
@@ -35,6 +36,9 @@ const GIVE_WAY: Duration = Duration::from_secs(2);
 /// The end that is not to begin waits this long for the other one.
 const AFTER_YOU: Duration = Duration::from_secs(1);
 
+/// Where the peer may be on other ports too, it has this long to answer on these.
+const ELSEWHERE: Duration = Duration::from_secs(4);
+
 /// A child that has been there for so long ends a row of failures.
 const PROVED: Duration = Duration::from_secs(10);
 
@@ -62,6 +66,8 @@ pub(super) struct Pair {
     preferred: bool,
     /// Whether it has waited for a handshake that the peer seems to have begun.
     gave_way: bool,
+    /// Where the peer was reached last, or is tried next; `None`: where every pair is tried first.
+    ports: Option<Ports>,
 }
 
 impl Pair {
@@ -78,6 +84,7 @@ impl Pair {
             up_since: None,
             preferred: true,
             gave_way: false,
+            ports: None,
         }
     }
 
@@ -219,8 +226,10 @@ impl Endpoint {
             self.refuse_wishes(cx, key, &why);
             return;
         }
-        let local = SocketAddr::new(key.local, self.config.ike_port);
-        let remote = SocketAddr::new(key.remote, peer.port.unwrap_or(self.config.ike_port));
+        let ports = self.pairs.get(&key).and_then(|pair| pair.ports);
+        let port = ports.unwrap_or(self.config.ports).ike;
+        let local = SocketAddr::new(key.local, port);
+        let remote = SocketAddr::new(key.remote, peer.port.unwrap_or(port));
         let flow = Flow { local, remote, natt: false };
         let (id, spi) = (self.next_sa(), self.free_spi());
         let spis = (spi, crate::ids::IkeSpi::ZERO);
@@ -230,10 +239,13 @@ impl Endpoint {
         let (local, remote) = (key.local, key.remote);
         self.out.event(Event { local, remote, sa: None, spis: None, flow: Some(flow), what });
         let mut signals = Vec::new();
-        let Some(sa) = IkeSa::initiate(&mut self.env(cx, &mut signals), core, wanted) else {
+        let Some(mut sa) = IkeSa::initiate(&mut self.env(cx, &mut signals), core, wanted) else {
             self.refuse_wishes(cx, key, "the peer's configuration has no proposal");
             return;
         };
+        if self.config.also.is_some() {
+            sa.hurry(cx.now + ELSEWHERE);
+        }
         let pair = self.pair(cx.now, key.local, key.remote);
         pair.sas.insert(id);
         (pair.since, pair.gave_way) = (cx.now, false);
@@ -257,8 +269,11 @@ impl Endpoint {
             Signal::Established => {
                 self.half_open.remove(id);
                 let preferred = self.sas.get(&id).is_none_or(|sa| sa.common.core.is_preferred());
+                let port = self.sas.get(&id).map(|sa| sa.common.core.path.flow.local.port());
+                let ports = port.map(|port| self.config.ports_with(port));
                 let pair = self.pair(cx.now, key.local, key.remote);
                 (pair.preferred, pair.since, pair.gave_way) = (preferred, cx.now, false);
+                pair.ports = ports;
                 self.contact_made(cx, key);
                 self.settle(cx, key, id);
                 self.pursue(cx, key, "established");
@@ -364,6 +379,7 @@ impl Endpoint {
     /// A handshake came to nothing: where another SA is there it was not needed, or is to be tried again by that.
     fn handshake_failed(&mut self, cx: &mut Context<'_>, key: PairKey, cause: String) {
         if !self.has_established(key) {
+            self.turn_ports(cx, key);
             self.failed(cx, key, cause);
             return;
         }
@@ -373,6 +389,14 @@ impl Endpoint {
                 sa.common.core.replaced = false;
             }
         }
+    }
+
+    /// The next attempt is made on the other ports, if there are any.
+    fn turn_ports(&mut self, cx: &mut Context<'_>, key: PairKey) {
+        let first = self.config.ports;
+        let tried = self.pair(cx.now, key.local, key.remote).ports.unwrap_or(first);
+        let next = self.config.next_ports(tried);
+        self.pair(cx.now, key.local, key.remote).ports = Some(next);
     }
 
     /// Whether the pair has an authenticated IKE SA.

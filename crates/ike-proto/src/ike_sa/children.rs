@@ -20,8 +20,8 @@ use crate::time::{Duration, Instant};
 /// A half child goes live after this, whatever has come by then. Its predecessor carries the traffic that long, so this is
 /// only for peers that never delete that: a response that is lost a few times must not make us send what the peer has no SA for.
 pub const HALF_LIFE: Duration = Duration::from_secs(15);
-/// The same for the first child of an IKE SA that stands beside another one of its pair. If the peer has lost that, it must not
-/// wait for long.
+/// The same for the first child of an IKE SA where another one of its pair, or another daemon's SA, may carry the traffic. If the
+/// peer has lost that, it must not wait for long.
 pub const BESIDE: Duration = Duration::from_secs(1);
 /// How often a half child is looked at.
 const LOOK: Duration = Duration::from_millis(100);

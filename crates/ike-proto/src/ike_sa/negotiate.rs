@@ -162,6 +162,12 @@ pub struct Accepted {
 }
 
 impl Accepted {
+    /// Whether its policy is of level `use`.
+    #[must_use]
+    pub const fn is_optional(&self) -> bool {
+        self.policy.template.optional
+    }
+
     /// The key exchange method it is to be keyed with.
     #[must_use]
     pub const fn ke(&self) -> Option<KeId> {

@@ -225,6 +225,12 @@ pub trait Sad {
     /// [`SadError::NotFound`] or what the kernel says.
     fn query(&mut self, key: &SaKey) -> Result<SaUsage, SadError>;
 
+    /// Whether packets to the peer can leave on an SA that the engine did not make: of another keying daemon, or of the daemon
+    /// before this one. Where nobody can tell, there is none.
+    fn is_carried(&mut self, _local: IpAddr, _remote: IpAddr) -> bool {
+        false
+    }
+
     /// Ends the kernel's waiting for an SA that will not come, so that the next packet asks again.
     fn release_acquire(&mut self, acquire: &Acquire);
 }

@@ -5,6 +5,7 @@ use ike_proto::ids::IkeSpi;
 use ike_proto::output::What;
 use ike_proto::policy::identity::Identity;
 use ike_proto::policy::peer::LocalId;
+use ike_proto::policy::sad::Direction;
 use ike_proto::time::Duration;
 use ike_proto::wire::registry::{ExchangeType, KeId, NotifyType, PayloadType, TransformType};
 use ike_proto::wire::{Auth, Header, Notify, Payload, Unknown};
@@ -392,4 +393,30 @@ fn a_public_value_outside_its_group_begins_no_ike_sa() {
     let answers = table.react(&request);
     assert!(answers.is_empty(), "{}", table.ladder());
     assert!(table.ike_sas(1).is_empty());
+}
+
+/// How many SAs the second host sends on.
+fn senders(table: &Table) -> usize {
+    table.hosts[1].sad.live().filter(|sa| sa.spec.direction == Direction::Out).count()
+}
+
+#[test]
+fn where_traffic_has_another_way_the_end_that_answers_waits_before_it_sends_on_ours() {
+    for (carried, optional) in [(false, false), (true, false), (true, true)] {
+        let mut table = Table::new(&plain());
+        if optional {
+            table.let_pass(1);
+        } else if carried {
+            table.hosts[1].sad.be_carried();
+        }
+        table.initiate(0);
+        let answer = table.until(|sent| sent.answers(1, AUTH));
+        assert_eq!(senders(&table), usize::from(!carried), "the peer has no SA yet");
+        table.deliver(&answer);
+        table.settle();
+        table.pass(Duration::from_millis(900));
+        assert_eq!(senders(&table), usize::from(!carried));
+        table.pass(Duration::from_millis(200));
+        assert_eq!(senders(&table), 1, "not for long: the peer may have lost that SA");
+    }
 }

@@ -9,13 +9,14 @@ use coati_sim::TwoHosts;
 use coati_sim::host::Host;
 use coati_sim::impostor::Telling;
 use coati_sim::trace::{Trace, strip_marker};
-use ike_proto::endpoint::Command;
 use ike_proto::endpoint::status::{ChildStatus, IkeSaStatus};
+use ike_proto::endpoint::{Command, Context};
 use ike_proto::ids::{ChildSpi, IkeSpi};
 use ike_proto::message::parts::Parts;
 use ike_proto::output::{Event, Flow, Output, What};
 use ike_proto::policy::proposal::Offer;
 use ike_proto::policy::sad::SaKey;
+use ike_proto::policy::spd::PolicySet;
 use ike_proto::rng::{Rng, Seed};
 use ike_proto::time::{Duration, Instant};
 use ike_proto::wire::registry::{ExchangeType, NotifyType, PayloadType};
@@ -154,6 +155,16 @@ impl Table {
             outside: seen,
             forged: Vec::new(),
         }
+    }
+
+    /// The host's policies are of level `use` from now on.
+    pub fn let_pass(&mut self, host: usize) {
+        let host = &mut self.hosts[host];
+        let mut policies = host.spec.policies.clone();
+        policies.iter_mut().for_each(|policy| policy.template.optional = true);
+        let now = host.local(self.now);
+        let mut cx = Context { now, sad: &mut host.sad };
+        host.endpoint.set_policies(&mut cx, Arc::new(PolicySet::new(policies)));
     }
 
     /// Two hosts of which the first has set the pair up.

@@ -179,3 +179,23 @@ async fn an_sa_of_ours_that_no_child_has_goes_and_those_of_others_stay() {
     assert_eq!(left.len(), 3);
     assert_eq!(corrections(&a), Corrections { sas_deleted: 1, ..Corrections::default() });
 }
+
+#[tokio::test(flavor = "current_thread")]
+async fn of_what_a_daemon_before_left_the_sending_half_goes_when_ours_is_there() {
+    let (mut a, _b) = connected().await;
+    let sas = grown(&a.fake);
+    let left = [(B, 0x1001), (A, 0x1002)].map(|(destination, spi)| {
+        let like = sas.iter().find(|sa| sa.id.destination.to_string() == destination).unwrap();
+        Sa { id: SaId { spi, ..like.id }, ..like.clone() }
+    });
+    for sa in &left {
+        a.fake.add_sa(sa).unwrap();
+        a.driver.parts.left.insert(key_of(sa.id));
+    }
+    a.driver.reconcile_sas();
+    let [sending, receiving] = left.map(|sa| ids(&a.fake).contains(&sa.id));
+    assert!(!sending, "the kernel might send on it");
+    assert!(receiving, "packets may be under way");
+    a.driver.reconcile_sas();
+    assert_eq!(ids(&a.fake).len(), 2);
+}

@@ -59,7 +59,7 @@ fn files(pki: &Pki) -> Memory {
 }
 
 fn names() -> FileNames {
-    FileNames { racoon: PathBuf::from("/etc/racoon.conf"), policies: Vec::new(), ignore_tunnel: false }
+    FileNames { racoon: PathBuf::from("/etc/racoon.conf"), policies: Vec::new(), ..FileNames::default() }
 }
 
 fn read(files: &Memory, racoon: &str) -> Result<(Configuration, Diagnostics), String> {

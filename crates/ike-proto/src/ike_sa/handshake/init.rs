@@ -286,7 +286,7 @@ impl Attempt {
         let found = path::detect(env.provider, received.parts, core.spis(), &received.flow);
         core.path.decide(found, core.peer.encap);
         if core.path.encap {
-            core.path.float(env.config.natt_port);
+            core.path.float(env.config.ports_with(core.path.flow.local.port()).natt);
         }
         // `judge` has found the form this answers.
         let place = self.sent.iter().position(|sent| sent.ke == ke.method).unwrap_or_default();

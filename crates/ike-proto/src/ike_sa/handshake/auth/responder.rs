@@ -232,11 +232,15 @@ impl Asked {
         }
         let keyed = Keyed { nonces: &self.agreed.nonces, shared: &[] };
         let offers = first_child_offers(common);
-        // The initiator has it when our answer has come; until then another SA of the pair may carry the traffic, if it knows of one.
-        let beside = common.core.beside && !parts.has(NotifyType::INITIAL_CONTACT);
-        let install = if beside { Install::Beside } else { Install::Both };
-        let made = negotiate::judge(env, &common.core, parts, &offers, None)
-            .and_then(|accepted| accepted.install(env, &common.core, &keyed, install));
+        // The initiator has it when our answer has come; until then another SA of the pair may carry the traffic: ours if it knows
+        // of one, or somebody else's. Or the policy lets it pass in clear.
+        let (local, remote) = common.core.path.ends();
+        let known = common.core.beside && !parts.has(NotifyType::INITIAL_CONTACT);
+        let carried = known || env.sad.is_carried(local, remote);
+        let made = negotiate::judge(env, &common.core, parts, &offers, None).and_then(|accepted| {
+            let install = if carried || accepted.is_optional() { Install::Beside } else { Install::Both };
+            accepted.install(env, &common.core, &keyed, install)
+        });
         match made {
             Ok((child, payloads)) => {
                 common.children.add(env, &common.core, child);
