@@ -3,9 +3,9 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// IKE's two ports (RFC 7296 §2).
-const IKE: u16 = 500;
-const NATT: u16 = 4500;
+/// IKE's two ports (RFC 7296 §2), and Coati's beside racoon.
+const IKE: [u16; 2] = [500, 1500];
+const NATT: [u16; 2] = [4500, 14_500];
 
 /// One IP packet of a capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Seen {
 /// What an IP packet carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// IKE on port 500, or on 4500 behind the non-ESP marker (RFC 3948 §2.2).
+    /// IKE on port 500 (or 1500), or on 4500 (14500) behind the non-ESP marker (RFC 3948 §2.2).
     Ike,
     /// A single octet 0xff on port 4500 (RFC 3948 §2.3).
     Keepalive,
@@ -148,15 +148,16 @@ fn kind(protocol: u8, payload: &[u8]) -> Kind {
 }
 
 fn udp((one, other): (u16, u16), data: &[u8]) -> Kind {
-    if one == NATT || other == NATT {
+    if let Some(natt) = NATT.into_iter().find(|natt| [one, other].contains(natt)) {
         return match data {
             [0, 0, 0, 0, _, ..] => Kind::Ike,
             [0xff] => Kind::Keepalive,
             [a, b, c, d, _, ..] => Kind::EspInUdp { spi: u32::from_be_bytes([*a, *b, *c, *d]) },
-            _ => Kind::Udp { port: NATT },
+            _ => Kind::Udp { port: natt },
         };
     }
-    if one == IKE || other == IKE { Kind::Ike } else { Kind::Udp { port: one.min(other) } }
+    let is_ike = IKE.into_iter().any(|ike| [one, other].contains(&ike));
+    if is_ike { Kind::Ike } else { Kind::Udp { port: one.min(other) } }
 }
 
 fn ports(payload: &[u8]) -> Option<(u16, u16)> {
@@ -203,6 +204,9 @@ mod tests {
         assert_eq!(kind_of(&ike), Kind::Ike);
         assert_eq!(kind_of(&esp), Kind::EspInUdp { spi: 0xc102_0304 });
         assert_eq!(kind_of(&keepalive), Kind::Keepalive);
+        let beside = frame(17, &udp_payload(14_500, 14_500, &[0xc1, 2, 3, 4, 0, 0, 0, 1]));
+        assert_eq!(kind_of(&beside), Kind::EspInUdp { spi: 0xc102_0304 });
+        assert_eq!(kind_of(&frame(17, &udp_payload(1500, 1500, &[1; 28]))), Kind::Ike);
     }
 
     #[test]

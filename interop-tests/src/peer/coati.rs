@@ -28,6 +28,7 @@ pub struct Files {
     /// Files for `--policy`; none where the policies are in the kernel already.
     pub policies: Vec<PathBuf>,
     on_demand: bool,
+    arguments: Vec<String>,
 }
 
 impl Files {
@@ -67,6 +68,7 @@ impl Files {
             racoon: directory.join("racoon.conf"),
             policies: vec![directory.join("ipsec-tools.conf")],
             on_demand: true,
+            arguments: Vec::new(),
         };
         files.set_key_mode(0o600)?;
         Ok(files)
@@ -97,6 +99,11 @@ impl Files {
         Files { on_demand: false, ..self }
     }
 
+    /// The same for a daemon that is started with these arguments too.
+    pub fn with_arguments(self, arguments: &[&str]) -> Self {
+        Files { arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(), ..self }
+    }
+
     /// Replaces words in one of the files.
     ///
     /// # Errors
@@ -125,10 +132,7 @@ impl Coati {
     /// When it ends, or does not answer in time.
     pub fn start(stage: &Stage, host: &Host, files: &Files) -> Result<Self> {
         let mut coati = Self::launch(stage, host, files, host.command(stage.programs.join("coatid")))?;
-        wait::until(START, "coatid's control socket", || {
-            coati.daemon.check_running()?;
-            Ok((coati.socket.exists() && coati.status(&[]).is_ok()).then_some(()))
-        })?;
+        coati.wait_up()?;
         Ok(coati)
     }
 
@@ -148,6 +152,7 @@ impl Coati {
         if files.on_demand {
             command.args(["--initiate", "on-demand"]);
         }
+        command.args(&files.arguments);
         command.arg("--control-socket").arg(&socket).arg("--state-dir").arg(&state);
         let log = stage.log(&format!("{}.coatid.log", host.name()));
         let daemon = Daemon::start(&format!("coatid on {}", host.name()), &mut command, &log)?;
@@ -169,6 +174,35 @@ impl Coati {
         let log = stage.log(&format!("{}.coatid.before.log", host.name()));
         fs::write(&log, daemon.said()?).context(|| format!("cannot write {}", log.display()))?;
         Self::launch(stage, &host, &files, host.command(stage.programs.join("coatid")))
+    }
+
+    /// Starts a successor of a running one, with other files, and waits until it has taken over. The log of the one before is kept.
+    ///
+    /// # Errors
+    /// When it does not come up, or the one before does not end with success.
+    pub fn succeed(stage: &Stage, mut before: Coati, files: &Files) -> Result<Self> {
+        let host = before.host.clone();
+        let log = stage.log(&format!("{}.coatid.log", host.name()));
+        let kept = (1..).map(|number| stage.log(&format!("{}.coatid.{number}.log", host.name())));
+        let kept = kept.into_iter().find(|path| !path.exists()).context(|| "no name for a log".to_owned())?;
+        // The one before goes on writing to it.
+        fs::rename(&log, &kept).context(|| format!("cannot keep {}", log.display()))?;
+        let mut coati = Self::launch(stage, &host, files, host.command(stage.programs.join("coatid")))?;
+        let status = before.wait_end(START)?;
+        crate::ensure!(
+            status.success(),
+            "{} ended with {status} when it was succeeded",
+            before.daemon.name()
+        );
+        coati.wait_up()?;
+        Ok(coati)
+    }
+
+    fn wait_up(&mut self) -> Result<()> {
+        wait::until(START, "coatid's control socket", || {
+            self.daemon.check_running()?;
+            Ok((self.socket.exists() && self.status(&[]).is_ok()).then_some(()))
+        })
     }
 
     /// The host it runs on.
@@ -207,6 +241,16 @@ impl Coati {
     /// When it is gone.
     pub fn hang_up(&self) -> Result<()> {
         self.daemon.signal(Signal::SIGHUP)
+    }
+
+    /// `coati mesh pairs --json`.
+    ///
+    /// # Errors
+    /// When the command cannot be run.
+    pub fn mesh_pairs(&self, filter: &[&str]) -> Result<std::process::Output> {
+        let mut command = self.ask();
+        command.args(["mesh", "pairs", "--json"]).args(filter);
+        command.output().context(|| format!("cannot run {}", process::show(&command)))
     }
 
     fn ask(&self) -> Command {

@@ -5,6 +5,7 @@ pub mod charon_log;
 pub mod coati;
 pub mod list_sas;
 pub mod racoon;
+pub mod racoon_place;
 pub mod strongswan;
 
 use std::net::IpAddr;

@@ -6,6 +6,7 @@ mod by_name;
 mod certificates;
 mod duel;
 mod mesh;
+mod moving;
 mod pairs;
 mod policies;
 mod recovery;
@@ -97,6 +98,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(rekeys::all());
     all.extend(setkey::all());
     all.extend(certificates::all());
+    all.extend(moving::all());
     all.extend(both_start::all());
     all.extend(swan_outages::all());
     all.push(demo::scenario());

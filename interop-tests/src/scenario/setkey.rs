@@ -52,14 +52,14 @@ pub(super) fn all() -> Vec<Scenario> {
 }
 
 /// setkey as packaging installs it: a link to `coati`.
-struct Setkey<'a> {
+pub(super) struct Setkey<'a> {
     host: &'a Host,
     program: PathBuf,
     directory: PathBuf,
 }
 
 impl<'a> Setkey<'a> {
-    fn new(stage: &Stage, host: &'a Host) -> Result<Self> {
+    pub(super) fn new(stage: &Stage, host: &'a Host) -> Result<Self> {
         let directory = stage.work(host)?;
         let program = directory.join("setkey");
         if !program.exists() {
@@ -72,7 +72,7 @@ impl<'a> Setkey<'a> {
         process::output(self.host.command(&self.program).args(arguments))
     }
 
-    fn load(&self, text: &str) -> Result<String> {
+    pub(super) fn load(&self, text: &str) -> Result<String> {
         let file = self.write(text)?;
         process::output(self.host.command(&self.program).arg("-f").arg(file))
     }

@@ -1,0 +1,166 @@
+//! A fleet comes from racoon, host by host, with traffic on every pair: each of the ways of docs/racoon-migration.md.
+//!
+//! racoon itself is not there: its ports are held and its SAs made by hand. The control is a pair that stays as it is.
+
+mod fleet;
+
+use std::time::Duration;
+
+use super::{Kernel, Parties, Runs, Scenario};
+use crate::failure::Result;
+use crate::stage::Stage;
+use crate::{ensure, process, wait, xfrm};
+use fleet::{Allowed, Fleet, PAIRS};
+
+/// Coati's ports beside racoon.
+const BESIDE: (u16, u16) = (14_500, 14_500);
+const USUAL: (u16, u16) = (4500, 4500);
+const BESIDE_RACOON: &[&str] = &["--beside-racoon"];
+const ON_BOTH: &[&str] = &["--also-ports", "1500:14500", "--take-over"];
+
+pub(super) fn all() -> Vec<Scenario> {
+    let scenario = |name: &str, claim: &str, play: fn(&Stage) -> Result<()>| Scenario {
+        name: name.to_owned(),
+        claim: claim.to_owned(),
+        runs: Runs::Always,
+        kernel: Kernel::Any,
+        parties: Parties::COATI,
+        limit: Duration::from_secs(180),
+        play: Box::new(play),
+    };
+    vec![
+        scenario(
+            "fleet-moves-beside-racoon",
+            "three hosts move from racoon one by one while both daemons run, and back, and lose nothing; and on to ports 500 and 4500: nothing is ever in clear",
+            beside,
+        ),
+        scenario(
+            "fleet-moves-in-place",
+            "Coati takes racoon's ports on one host after the other: the old SAs carry until both ends have moved, no packet is lost or in clear",
+            in_place,
+        ),
+        scenario(
+            "fleet-moves-by-level-use",
+            "with policies of level `use` a pair speaks in clear while one end has moved, and of level `require` it never does after",
+            by_level_use,
+        ),
+    ]
+}
+
+/// (a) Side by side, (d) the way back, and the end of it.
+fn beside(stage: &Stage) -> Result<()> {
+    let mut fleet = Fleet::new(stage, "require")?;
+    let watched = fleet.watch(stage)?;
+    fleet.start_coati(stage, 0, BESIDE_RACOON)?;
+    ensure!(fleet.members[0].count("--legacy")? == 2, "nobody else has moved");
+    fleet.start_coati(stage, 1, BESIDE_RACOON)?;
+    fleet.wait_moved([0, 1], BESIDE)?;
+    ensure!(fleet.members[0].count("--legacy")? == 1, "one pair is still racoon's");
+
+    // The way back: what Coati had goes to racoon's SAs again, at both ends.
+    let before = xfrm::packets(&fleet.members[1].host, fleet.members[1].address, fleet.members[0].address)?;
+    fleet.members[0].coati()?.stop()?;
+    watched.wait_flowing()?;
+    for member in [0, 1] {
+        let host = &fleet.members[member].host;
+        wait::until(
+            Duration::from_secs(15),
+            "the policies to be as they were, and Coati's SAs gone",
+            || {
+                let moved = xfrm::policies(host)?.iter().any(|policy| !policy.contains("reqid 0 "));
+                let gone = xfrm::states(host)?.iter().all(|sa| sa.encapsulation == Some(USUAL));
+                Ok((!moved && gone).then_some(()))
+            },
+        )?;
+    }
+    watched.wait_flowing()?;
+    ensure!(before > 0, "nothing was sent");
+
+    // On again, and the last one.
+    fleet.start_coati(stage, 0, BESIDE_RACOON)?;
+    fleet.start_coati(stage, 2, BESIDE_RACOON)?;
+    PAIRS.iter().try_for_each(|pair| fleet.wait_moved(*pair, BESIDE))?;
+    for member in 0..3 {
+        ensure!(fleet.members[member].count("--legacy")? == 0, "all have moved");
+        // The policies' files still say what they said, and nothing is to change.
+        let files = fleet.members[member].write_policies(stage, "require")?;
+        let mut plan = fleet.members[member].host.command(stage.programs.join("coati"));
+        process::output(plan.args(["policy", "plan", "--file"]).arg(files))?;
+    }
+
+    watched.wait_flowing()?;
+    watched.judge(stage, Allowed::NOTHING)?;
+
+    // racoon is not needed any more; one host after the other takes the usual ports, and lets go of the others. Each has a new
+    // daemon, whose SAs replace those before: what is on its way at that moment is lost.
+    let watched = fleet.watch(stage)?;
+    for member in 0..3 {
+        fleet.kill_racoon(member);
+        fleet.start_coati(stage, member, ON_BOTH)?;
+        // The later of two ends finds the other one on the usual ports.
+        let ports = |pair: &[usize; 2]| if pair[1] <= member { USUAL } else { BESIDE };
+        let with = PAIRS.iter().filter(|pair| pair.contains(&member));
+        with.into_iter().try_for_each(|pair| fleet.wait_moved(*pair, ports(pair)))?;
+    }
+    for member in 0..3 {
+        fleet.start_coati(stage, member, &["--take-over"])?;
+        let with = PAIRS.iter().filter(|pair| pair.contains(&member));
+        with.into_iter().try_for_each(|pair| fleet.wait_moved(*pair, USUAL))?;
+    }
+    watched.wait_flowing()?;
+    watched.judge(stage, Allowed { gap: Duration::from_secs(1), ..Allowed::NOTHING })
+}
+
+/// (b) In place: within the lives of racoon's SAs.
+fn in_place(stage: &Stage) -> Result<()> {
+    let mut fleet = Fleet::new(stage, "require")?;
+    let watched = fleet.watch(stage)?;
+    for member in 0..3 {
+        fleet.start_coati(stage, member, &["--take-over"])?;
+        watched.wait_flowing()?;
+        fleet.kill_racoon(member);
+        watched.wait_flowing()?;
+        let moved =
+            PAIRS.iter().filter(|pair| pair.contains(&member) && pair.iter().all(|end| *end <= member));
+        moved.into_iter().try_for_each(|pair| fleet.wait_moved(*pair, USUAL))?;
+        ensure!(fleet.members[member].count("--legacy")? == 2 - member, "so many are left");
+    }
+    // What is left of racoon's SAs is not missed.
+    PAIRS.iter().try_for_each(|pair| fleet.end_racoons_sas(*pair))?;
+    watched.wait_flowing()?;
+    watched.judge(stage, Allowed::NOTHING)
+}
+
+/// (c) Level `use` as long as a pair is mixed.
+fn by_level_use(stage: &Stage) -> Result<()> {
+    let mut fleet = Fleet::new(stage, "use")?;
+    let watched = fleet.watch(stage)?;
+    for member in 0..3 {
+        fleet.start_coati(stage, member, &["--take-over"])?;
+        fleet.kill_racoon(member);
+        // The SAs of pairs with hosts that have not moved end: nobody renews them.
+        let unmoved = PAIRS.iter().filter(|pair| pair[0] == member);
+        unmoved.into_iter().try_for_each(|pair| fleet.end_racoons_sas(*pair))?;
+        watched.wait_flowing()?;
+        ensure!(fleet.members[member].count("--unprotected")? == 2, "all of its pairs may speak in clear");
+        let moved = PAIRS.iter().filter(|pair| pair[1] == member);
+        moved.into_iter().try_for_each(|pair| fleet.wait_moved(*pair, USUAL))?;
+    }
+    PAIRS.iter().try_for_each(|pair| fleet.wait_moved(*pair, USUAL))?;
+    for member in &fleet.members[..3] {
+        let files = member.write_policies(stage, "require")?;
+        let mut sync = member.host.command(stage.programs.join("coati"));
+        process::output(sync.args(["policy", "sync", "--file"]).arg(files))?;
+        wait::until(Duration::from_secs(10), "coatid to see that nothing may pass in clear", || {
+            Ok((member.count("--unprotected")? == 0).then_some(()))
+        })?;
+    }
+    let after = fleet.watch_only(stage)?;
+    watched.wait_flowing()?;
+    let marker = watched.marker.clone();
+    watched.judge(stage, Allowed { clear_text: true, ..Allowed::NOTHING })?;
+    for capture in after {
+        crate::judge::never_in_clear(&capture.finish()?, &marker)?;
+    }
+    Ok(())
+}
