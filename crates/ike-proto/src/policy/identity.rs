@@ -4,6 +4,7 @@ use core::fmt;
 use std::net::IpAddr;
 
 use crate::wire::id::Id;
+use crate::wire::name;
 use crate::wire::registry::IdType;
 
 /// An identity: its type and its octets.
@@ -79,7 +80,7 @@ impl Identity {
 }
 
 impl fmt::Display for Identity {
-    /// Peer octets are escaped and bounded to 64.
+    /// Peer octets are escaped and bounded, to 64 or, in a distinguished name, to 256 characters.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 64;
         if let Some(address) = self.as_address() {
@@ -90,6 +91,7 @@ impl fmt::Display for Identity {
         match self.id_type {
             IdType::FQDN | IdType::RFC822_ADDR => write!(f, "{}{more}", shown.escape_ascii()),
             IdType::KEY_ID => write!(f, "keyid:{}{more}", shown.escape_ascii()),
+            IdType::DER_ASN1_DN => write!(f, "{}", name::Shown(&self.data)),
             other => {
                 write!(f, "{other}:")?;
                 shown.iter().try_for_each(|octet| write!(f, "{octet:02x}"))?;
@@ -114,6 +116,14 @@ mod tests {
         let id = Identity { id_type: IdType::FQDN, data: [b"\x1b[31m\n".as_slice(), &[b'a'; 300]].concat() };
         let shown = id.to_string();
         assert!(shown.is_ascii() && !shown.contains('\n') && shown.len() < 300, "{shown}");
+    }
+
+    #[test]
+    fn a_distinguished_name_is_shown_as_one() {
+        let der = b"0\x0f1\x0d0\x0b\x06\x03\x55\x04\x03\x0c\x04host".to_vec();
+        assert_eq!(Identity { id_type: IdType::DER_ASN1_DN, data: der }.to_string(), "CN=host");
+        let none = Identity { id_type: IdType::DER_ASN1_DN, data: vec![1, 2] };
+        assert_eq!(none.to_string(), "ID_DER_ASN1_DN:0102");
     }
 
     #[test]

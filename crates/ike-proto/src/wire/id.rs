@@ -4,6 +4,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::error::{Fault, WireError};
+use super::name;
 use super::octets::Reader;
 use super::pretty::{Escaped, Hex};
 use super::registry::IdType;
@@ -90,6 +91,7 @@ impl fmt::Display for Id {
         match self.id_type {
             IdType::FQDN | IdType::RFC822_ADDR => write!(f, "{}", Escaped(&self.data)),
             IdType::KEY_ID => write!(f, "key id {}", Escaped(&self.data)),
+            IdType::DER_ASN1_DN => write!(f, "\"{}\"", name::Shown(&self.data)),
             IdType::NULL => f.write_str("nobody"),
             other => write!(f, "{other} {}", Hex(&self.data)),
         }
@@ -144,7 +146,8 @@ mod tests {
         let show = |id_type, data: &[u8]| Id::new(id_type, data.to_vec()).unwrap().to_string();
         assert_eq!(show(IdType::FQDN, b"a\x1b[2J\n\"b"), r#""a\x1b[2J\x0a\"b""#);
         assert_eq!(show(IdType::KEY_ID, b"k"), r#"key id "k""#);
-        assert_eq!(show(IdType::DER_ASN1_DN, &[0x30, 0]), "ID_DER_ASN1_DN 3000");
+        assert_eq!(show(IdType::DER_ASN1_DN, &[0x30, 0]), r#""(no name)""#);
+        assert_eq!(show(IdType(200), &[0x30, 0]), "200 3000");
         assert_eq!(show(IdType::NULL, b""), "nobody");
     }
 

@@ -15,6 +15,7 @@ pub mod error;
 pub mod header;
 pub mod id;
 pub mod ke;
+pub mod name;
 pub mod nonce;
 pub mod notify;
 mod octets;
