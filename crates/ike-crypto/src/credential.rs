@@ -16,6 +16,7 @@ use ike_proto::wire::announce::Announcement;
 use ike_proto::wire::registry::{AuthMethod, CertEncoding, IdType};
 use ike_proto::wire::{Auth, Cert, CertReq, Id};
 
+use crate::pem;
 use crate::sign::{
     Hash, KeyType, SignatureAlgorithm, SigningKey, VerifyingKey, choose, sign_auth, verify_auth,
 };
@@ -37,7 +38,8 @@ pub struct OwnCredential {
     key: SigningKey,
     certs: Vec<Cert>,
     chain: Vec<Certificate>,
-    authorities: Arc<TrustStore>,
+    /// Hashes of the keys of the authorities above it.
+    above: Vec<[u8; 20]>,
 }
 
 /// The private key is not the one of the certificate, whose subject this is.
@@ -63,21 +65,22 @@ impl OwnCredential {
         while chain.len() < MOST_CERTS
             && let Some(last) = chain.last()
             && let Some(above) = authorities.authorities().find(|above| {
-                above.subject() == last.issuer() && above.subject() != above.issuer() && !is_in(&chain, above)
+                above.subject() != above.issuer() && !is_in(&chain, above) && last.is_issued_by(above)
             })
         {
             chain.push(above.clone());
         }
         let sent = chain.iter().filter(|link| !(link.is_authority() && link.subject() == link.issuer()));
         let certs = sent.take(MOST_CERTS).filter_map(|link| x509(link.der())).collect();
-        Ok(Self { key, certs, chain, authorities })
+        let above = authorities.hashes_above(&chain);
+        Ok(Self { key, certs, chain, above })
     }
 
     /// A key whose public half the peers have (RFC 7670).
     #[must_use]
     pub fn raw(key: SigningKey) -> Self {
         let certs = raw(key.public()).into_iter().collect();
-        Self { key, certs, chain: Vec::new(), authorities: Arc::default() }
+        Self { key, certs, chain: Vec::new(), above: Vec::new() }
     }
 
     /// Whose certificate it is.
@@ -105,6 +108,17 @@ fn raw(key: &VerifyingKey) -> Option<Cert> {
     Cert::new(CertEncoding::RAW_PUBLIC_KEY, key.spki().to_vec())
 }
 
+/// Certificates and raw public keys as PEM blocks (RFC 7468 §5, §13); payloads of other encodings are left out.
+#[must_use]
+pub fn to_pem(certs: &[Cert]) -> String {
+    let block = |cert: &Cert| match cert.encoding {
+        CertEncoding::X509_SIGNATURE => pem::encode("CERTIFICATE", &cert.data),
+        CertEncoding::RAW_PUBLIC_KEY => pem::encode("PUBLIC KEY", &cert.data),
+        _ => String::new(),
+    };
+    certs.iter().map(block).collect()
+}
+
 /// The algorithms among a peer's announcements; `None` if it does not bound them.
 fn announced(peer: &Verifies) -> Option<Vec<SignatureAlgorithm>> {
     let methods = peer.methods.as_ref()?;
@@ -125,7 +139,10 @@ impl OwnKey for OwnCredential {
 
     fn is_asked_for(&self, asked: &CertReq) -> bool {
         match asked.encoding {
-            CertEncoding::X509_SIGNATURE => self.authorities.is_asked_for(&self.chain, &asked.authorities),
+            CertEncoding::X509_SIGNATURE => {
+                let (asked, _) = asked.authorities.as_chunks::<20>();
+                asked.iter().any(|hash| self.above.contains(hash))
+            }
             CertEncoding::RAW_PUBLIC_KEY => self.chain.is_empty(),
             _ => false,
         }

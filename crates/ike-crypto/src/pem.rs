@@ -1,7 +1,7 @@
 //! Files of PEM blocks (RFC 7468): keys, certificates and CRLs, several in one file, with text between them.
 
 use ike_proto::secret::Secret;
-use pem_rfc7468::Decoder;
+use pem_rfc7468::{Decoder, LineEnding};
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
@@ -52,6 +52,12 @@ pub(crate) fn ders(file: &[u8], labels: &[&str]) -> Vec<Vec<u8>> {
             Content::Encrypted | Content::Broken => Vec::new(),
         })
         .collect()
+}
+
+/// A block of `der`, lines of 64 letters.
+pub(crate) fn encode(label: &str, der: &[u8]) -> String {
+    // Its label is one of ours and its length bounded by what was read: nothing of it can fail.
+    pem_rfc7468::encode_string(label, LineEnding::LF, der).unwrap_or_default()
 }
 
 /// Octets up to and with the line that ends the block; all there are if no line does.

@@ -221,6 +221,8 @@ fn a_request_for_certificates_names_the_authorities_or_nobody() {
         [CertReq { encoding: CertEncoding::X509_SIGNATURE, authorities: store.certreq() }]
     );
     assert!(own.is_asked_for(&believed.requests()[0]));
+    let cut = CertReq { authorities: store.certreq()[..19].to_vec(), ..believed.requests()[0].clone() };
+    assert!(!own.is_asked_for(&cut));
     let key = own.certificate().unwrap().key().unwrap().clone();
     let certificate = Pin::Certificate(Box::new(own.certificate().unwrap().clone()));
     let pinned = Believed::new(None, vec![certificate, Pin::Key(Box::new(key))], Wildcards::Refused);

@@ -120,6 +120,24 @@ impl VerifyingKey {
         Self::from_spki(keys.first().ok_or(KeyError::NoKey)?)
     }
 
+    /// Reads a file with SubjectPublicKeyInfos, PEM (`PUBLIC KEY`, several of them) or one in DER.
+    ///
+    /// # Errors
+    /// As [`VerifyingKey::from_spki`] of any of them, or there is no key in it.
+    pub fn all_from_file(file: &[u8]) -> Result<Vec<Self>, KeyError> {
+        let keys = pem::ders(file, &["PUBLIC KEY"]);
+        if keys.is_empty() {
+            return Err(KeyError::NoKey);
+        }
+        keys.iter().map(|der| Self::from_spki(der)).collect()
+    }
+
+    /// Its SubjectPublicKeyInfo as a PEM block (RFC 7468 §13), as other peers' tools read it.
+    #[must_use]
+    pub fn to_pem(&self) -> String {
+        pem::encode("PUBLIC KEY", &self.spki)
+    }
+
     /// Reads an RSA key as DNS carries it (RFC 3110 §2), the blob of racoon's `: PUB 0s...` lines.
     ///
     /// # Errors

@@ -490,16 +490,19 @@ fn the_chain_that_a_peer_asks_for_is_found_through_authorities_it_does_not_name(
     let (pki, middle, issuer) = with_intermediate();
     let (own, _) = host("a.example.org").issued_by(&issuer);
     let trusted = store(&[pki.root()]);
-    let stranger = Pki::of(authority("Other Root", None));
     let chain = [own, middle];
-    assert!(trusted.is_asked_for(&chain, &pki.root().authority_hash()));
-    assert!(
-        trusted.is_asked_for(&chain, &[stranger.root().authority_hash(), chain[1].authority_hash()].concat())
-    );
-    assert!(!trusted.is_asked_for(&chain, &stranger.root().authority_hash()));
-    assert!(!trusted.is_asked_for(&chain, &[]));
-    assert!(!trusted.is_asked_for(&[], &pki.root().authority_hash()));
-    assert!(!trusted.is_asked_for(&chain, &pki.root().authority_hash()[..19]));
+    let sorted = |mut hashes: Vec<[u8; 20]>| {
+        hashes.sort_unstable();
+        hashes
+    };
+    let both = sorted(vec![chain[1].authority_hash(), pki.root().authority_hash()]);
+    assert_eq!(trusted.hashes_above(&chain), both);
+    // Authorities of other names, and of the same name with another key.
+    let (twin, stranger) = (Pki::new(), Pki::of(authority("Other Root", None)));
+    assert_eq!(twin.root().subject(), pki.root().subject());
+    assert_eq!(store(&[twin.root(), stranger.root(), pki.root()]).hashes_above(&chain), both);
+    assert_eq!(store(&[twin.root()]).hashes_above(&chain), [chain[1].authority_hash()]);
+    assert!(trusted.hashes_above(&[]).is_empty());
 }
 
 #[test]

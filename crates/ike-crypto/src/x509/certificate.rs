@@ -12,6 +12,7 @@ use x509_cert::certificate::Version;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints, SubjectAltName};
 
+use super::crl::signed_part;
 use super::name::DistinguishedName;
 use crate::pem;
 use crate::sign::{KeyError, SignatureAlgorithm, UnknownAlgorithm, VerifyingKey};
@@ -162,6 +163,22 @@ impl Certificate {
     /// An algorithm that is not accepted.
     pub fn signed_with(&self) -> Result<SignatureAlgorithm, &UnknownAlgorithm> {
         self.signed_with.as_ref().copied()
+    }
+
+    /// Whether `issuer` has the issuer's name and the key that signed it: of two authorities of one name, which it was. Where
+    /// the signature is one that is not verified here, the name alone counts: this is for our own certificates, and proves
+    /// nothing.
+    #[must_use]
+    pub fn is_issued_by(&self, issuer: &Self) -> bool {
+        let is_signed = |key: &VerifyingKey, algorithm| {
+            let parsed = x509_cert::Certificate::from_der(&self.der).ok()?;
+            key.verify(algorithm, signed_part(&self.der).ok()?, parsed.signature().as_bytes()?).ok()
+        };
+        self.issuer == issuer.subject
+            && match (&issuer.key, self.signed_with()) {
+                (Ok(key), Ok(algorithm)) => is_signed(key, algorithm).is_some(),
+                _ => true,
+            }
     }
 
     /// SHA-256 of the whole certificate, by which people compare two.

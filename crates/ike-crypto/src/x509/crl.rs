@@ -214,8 +214,8 @@ fn scope(extensions: &[Extension]) -> Result<Scope, CrlError> {
     Ok(scope)
 }
 
-/// The octets of tbsCertList, as they were signed.
-fn signed_part(der: &[u8]) -> der::Result<&[u8]> {
+/// The octets of tbsCertList or tbsCertificate, as they were signed.
+pub(super) fn signed_part(der: &[u8]) -> der::Result<&[u8]> {
     AnyRef::from_der(der)?.sequence(|fields| {
         let signed = fields.tlv_bytes()?;
         fields.tlv_bytes()?;

@@ -97,30 +97,23 @@ impl TrustStore {
         hashes.concat()
     }
 
-    /// Whether one of our own chains leads to an authority the peer asks for: `chain` is our certificate and the authorities
-    /// above it as far as we have them, `asked` the data of its CERTREQ payloads. This store's authorities complete the chain.
-    ///
-    /// An empty CERTREQ asks for nobody in particular; whether to send a certificate then is the caller's to say.
+    /// The hashes of the keys of all authorities above one of our own certificates, by which a CERTREQ asks for it (RFC 7296
+    /// §3.7): `chain` is the certificate and the authorities above it as far as we have them; this store's complete it. An
+    /// authority of the right name with another key is not above it.
     #[must_use]
-    pub fn is_asked_for(&self, chain: &[Certificate], asked: &[u8]) -> bool {
-        let Some(mut current) = chain.first() else { return false };
-        let (asked, _) = asked.as_chunks::<20>();
+    pub fn hashes_above(&self, chain: &[Certificate]) -> Vec<[u8; 20]> {
+        let mut hashes = Vec::new();
+        let mut below: Vec<&Certificate> = chain.first().into_iter().collect();
         for _ in 0..MAX_CHAIN {
-            let above: Vec<&Certificate> = chain
-                .iter()
-                .skip(1)
-                .chain(self.authorities())
-                .filter(|above| above.authority && above.subject == current.issuer)
-                .collect();
-            if above.iter().any(|above| asked.contains(&above.authority_hash())) {
-                return true;
-            }
-            match above.into_iter().find(|above| !above.is_self_issued()) {
-                Some(above) => current = above,
-                None => return false,
-            }
+            let known = chain.iter().skip(1).chain(self.authorities()).filter(|above| above.authority);
+            let above: Vec<&Certificate> =
+                known.filter(|above| below.iter().any(|below| below.is_issued_by(above))).collect();
+            hashes.extend(above.iter().map(|above| above.authority_hash()));
+            below = above.into_iter().filter(|above| !above.is_self_issued()).collect();
         }
-        false
+        hashes.sort_unstable();
+        hashes.dedup();
+        hashes
     }
 
     /// Validates a peer's certificates at `now` (seconds since 1970): the first is its own, the others may help to reach an
