@@ -4,7 +4,6 @@
 //! with an exponent below 65,537 (FreeS/WAN's own generator took 3).
 
 use core::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
 use ike_proto::secret::Secret;
@@ -12,7 +11,6 @@ use zeroize::Zeroizing;
 
 use crate::base64;
 use crate::diag::{Diagnostic, Diagnostics, Place, Severity, Source};
-use crate::files::{self, Files};
 use crate::net::{IpNet, parse_net};
 
 /// Bits of the smallest modulus that is used.
@@ -71,36 +69,16 @@ pub struct PrivateKey {
     pub coefficient: Secret,
 }
 
-/// Reads a file of public keys: what `peers_certfile plain_rsa` names. A private key in it counts by its public half.
+/// Whether a file of keys is FreeS/WAN's, which is text, and not PEM or DER: those have a header, or octets that no text has.
 #[must_use]
-pub fn load_public(path: &Path, files: &dyn Files) -> (Option<Vec<PublicKey>>, Diagnostics) {
-    let name = path.display().to_string();
-    match files.read(path).map(|(_, octets)| Zeroizing::new(octets)) {
-        Ok(octets) => parse_public(&name, &octets),
-        Err(error) => unreadable(&name, "public keys", &error),
-    }
+pub fn is_plain(octets: &[u8]) -> bool {
+    const HEADER: &[u8] = b"-----BEGIN ";
+    !octets.windows(HEADER.len()).any(|window| window == HEADER)
+        && octets.iter().all(|octet| is_blank(*octet) || !octet.is_ascii_control())
 }
 
-/// Reads a file of private keys: what `certificate_type plain_rsa` names.
-///
-/// It must be a regular file of the process's effective user, with no permission for group or others.
-#[must_use]
-pub fn load_private(path: &Path, files: &dyn Files) -> (Option<Vec<PrivateKey>>, Diagnostics) {
-    let name = path.display().to_string();
-    match files.read(path).map(|(facts, octets)| (facts, Zeroizing::new(octets))) {
-        Ok((facts, octets)) => match files::check_private(&name, "the private key", facts, files) {
-            Ok(()) => parse_private(&name, &octets),
-            Err(refusal) => {
-                let mut said = Diagnostics::new();
-                said.push(refusal);
-                (None, said)
-            }
-        },
-        Err(error) => unreadable(&name, "the private key", &error),
-    }
-}
-
-/// Parses the text of a file of public keys; `name` is for the diagnostics.
+/// Parses the text of a file of public keys, what `peers_certfile plain_rsa` names; `name` is for the diagnostics. A private
+/// key in it counts by its public half.
 #[must_use]
 pub fn parse_public(name: &str, octets: &[u8]) -> (Option<Vec<PublicKey>>, Diagnostics) {
     let (entries, mut said) = Parser::read(name, octets);
@@ -112,7 +90,8 @@ pub fn parse_public(name: &str, octets: &[u8]) -> (Option<Vec<PublicKey>>, Diagn
     ((!said.has_errors()).then_some(keys), said)
 }
 
-/// Parses the text of a file of private keys; `name` is for the diagnostics.
+/// Parses the text of a file of private keys, what `certificate_type plain_rsa` names; `name` is for the diagnostics. Whether
+/// the file is one that nobody else can read is for the caller to see.
 #[must_use]
 pub fn parse_private(name: &str, octets: &[u8]) -> (Option<Vec<PrivateKey>>, Diagnostics) {
     let (entries, mut said) = Parser::read(name, octets);
@@ -122,12 +101,6 @@ pub fn parse_private(name: &str, octets: &[u8]) -> (Option<Vec<PrivateKey>>, Dia
         said.push(error.help("a private key is written `: RSA { Modulus: 0x... }`"));
     }
     ((!said.has_errors()).then_some(keys), said)
-}
-
-fn unreadable<T>(name: &str, what: &str, error: &std::io::Error) -> (Option<T>, Diagnostics) {
-    let mut said = Diagnostics::new();
-    said.push(Diagnostic::about_file(Severity::Error, name, format!("cannot read {what}: {error}")));
-    (None, said)
 }
 
 /// The fields of a private key, in the order in which they are kept.

@@ -35,24 +35,26 @@ fn remote(remote: &Remote) -> String {
     }
     let signs = remote.proposals.iter().any(|p| p.auth == racoon::model::Authentication::Signature);
     if !signs {
-        (remote.certificate, remote.ca_certificate) = (None, None);
+        remote.ca_certificate = None;
+        remote.certificates.clear();
         remote.peers_certificates.clear();
         (remote.send_cert, remote.send_certreq, remote.verify_cert) = (true, true, true);
     }
     for file in remote.ca_certificate.iter_mut() {
         file.place = nowhere();
     }
-    match &mut remote.certificate {
-        None => {}
-        Some(OwnCertificate::X509 { certificate, key }) => {
-            (certificate.place, key.place) = (nowhere(), nowhere());
+    for own in &mut remote.certificates {
+        match own {
+            OwnCertificate::X509 { certificate, key } => {
+                (certificate.place, key.place) = (nowhere(), nowhere());
+            }
+            OwnCertificate::RawKey { key } => key.place = nowhere(),
         }
-        Some(OwnCertificate::PlainRsa { key }) => key.place = nowhere(),
     }
     let is_pinned = remote.peers_certificates.iter().any(|peers| matches!(peers, PeerCertificate::X509(_)));
     remote.verify_cert |= !is_pinned;
     for peers in &mut remote.peers_certificates {
-        let (PeerCertificate::X509(file) | PeerCertificate::PlainRsa(file)) = peers;
+        let (PeerCertificate::X509(file) | PeerCertificate::RawKey(file)) = peers;
         file.place = nowhere();
     }
     for script in &mut remote.scripts {
@@ -66,7 +68,7 @@ fn remote(remote: &Remote) -> String {
         my_identifier,
         peers_identifiers,
         verify_identifier,
-        certificate,
+        certificates,
         peers_certificates,
         ca_certificate,
         verify_cert,
@@ -89,7 +91,7 @@ fn remote(remote: &Remote) -> String {
         "{:#?}",
         (
             (address, port, my_identifier, peers_identifiers, verify_identifier),
-            (certificate, peers_certificates, ca_certificate, verify_cert, send_cert, send_certreq),
+            (certificates, peers_certificates, ca_certificate, verify_cert, send_cert, send_certreq),
             (nonce_octets, passive, generate_policy, initial_contact, nat_traversal, ike_frag),
             (dpd_delay, dpd_retry, dpd_maxfail, scripts, proposals),
         )
@@ -305,6 +307,16 @@ fn every_construct_survives_conversion_or_is_named() {
     ] {
         assert!(text.contains(lost), "{lost}\n{text}");
     }
+}
+
+#[test]
+fn several_certificates_are_written_as_they_are_read() {
+    let text = "local = \"192.0.2.1\"\n[peer.b]\naddress = \"192.0.2.2\"\nauth = \"certificate\"\ncertificates = [{ certificate = \"/a \\\"1\\\".pem\", key = \"/a.key\" }, { certificate = \"/b.pem\", key = \"/b.key\" }]\n";
+    let (config, said) = native::parse(Path::new("coati.toml"), text.as_bytes(), &Memory::new());
+    let config = config.unwrap_or_else(|| panic!("{said}"));
+    assert_eq!(config.racoon.remotes[0].certificates.len(), 2);
+    let (again, text) = through(Some(&config.racoon), &[], &Memory::new());
+    assert_eq!(meaning(&again.racoon), meaning(&config.racoon), "{text}");
 }
 
 #[test]

@@ -129,10 +129,19 @@ impl Reader<'_> {
 
     /// The tables `[[name]]`.
     pub(super) fn listed<'t>(&mut self, table: Table<'t>, name: &'static str) -> Vec<Located<Table<'t>>> {
+        self.tables(table, name, &format!("tables `[[{name}]]`"))
+    }
+
+    /// Tables in a list; `wanted` says how they are written.
+    pub(super) fn tables<'t>(
+        &mut self,
+        table: Table<'t>,
+        name: &'static str,
+        wanted: &str,
+    ) -> Vec<Located<Table<'t>>> {
         let Some(value) = get(table, name) else { return Vec::new() };
         let DeValue::Array(tables) = value.get_ref() else {
-            let _: Option<()> =
-                self.wrong_kind(&value.span(), &format!("tables `[[{name}]]`"), value.get_ref());
+            let _: Option<()> = self.wrong_kind(&value.span(), wanted, value.get_ref());
             return Vec::new();
         };
         let mut found = Vec::new();
@@ -144,8 +153,7 @@ impl Reader<'_> {
                     found.push(Located { value: inner, span: value.span() });
                 }
                 other => {
-                    let _: Option<()> =
-                        self.wrong_kind(&value.span(), &format!("tables `[[{name}]]`"), other);
+                    let _: Option<()> = self.wrong_kind(&value.span(), wanted, other);
                 }
             }
         }
@@ -270,6 +278,11 @@ fn get<'t>(table: Table<'t>, name: &str) -> Option<&'t Spanned<DeValue<'t>>> {
 /// Whether a table has something by this name.
 pub(super) fn has(table: Table<'_>, name: &str) -> bool {
     get(table, name).is_some()
+}
+
+/// Where the value by this name stands.
+pub(super) fn span_of(table: Table<'_>, name: &str) -> Option<Range<usize>> {
+    get(table, name).map(Spanned::span)
 }
 
 const fn kind(value: &DeValue<'_>) -> &'static str {

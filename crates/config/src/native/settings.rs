@@ -1,11 +1,12 @@
 //! What `[defaults]`, `[peer.NAME]` and `[group.NAME]` have in common: how to speak with a peer.
 
+use core::ops::Range;
 use core::time::Duration;
 use std::path::PathBuf;
 
 use ike_proto::wire::registry::{EncrId, KeId, PrfId};
 
-use super::reader::{Located, Reader, Table};
+use super::reader::{Located, Reader, Table, has, span_of};
 use super::words::{self, IkeSuite, Service};
 use crate::racoon::model::{EspProposal, GeneratePolicy, Identifier, NatTraversal};
 use crate::setkey::model::Level;
@@ -53,6 +54,13 @@ pub(super) enum Protect {
 type Maybe<T> = Option<Located<T>>;
 type Several<T> = Option<Located<Vec<Located<T>>>>;
 
+/// A certificate of ours and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Own {
+    pub(super) certificate: Located<PathBuf>,
+    pub(super) key: Located<PathBuf>,
+}
+
 /// Settings as written; what is not is the defaults'.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
@@ -64,6 +72,7 @@ pub(super) struct Settings {
     pub(super) verify_peer_id: Maybe<bool>,
     pub(super) certificate: Maybe<PathBuf>,
     pub(super) key: Maybe<PathBuf>,
+    pub(super) certificates: Maybe<Vec<Own>>,
     pub(super) ca: Maybe<PathBuf>,
     pub(super) peer_certificate: Maybe<PathBuf>,
     pub(super) peer_key: Several<PathBuf>,
@@ -94,6 +103,13 @@ pub(super) struct Settings {
 impl Settings {
     /// What is written here, and for the rest what is written in `below`.
     pub(super) fn over(self, below: &Self) -> Self {
+        // One certificate or several: what is written here stands in place of whatever is below.
+        let (one, several) = (self.certificate.is_some() || self.key.is_some(), self.certificates.is_some());
+        let below = &match (one, several) {
+            (_, true) => Self { certificate: None, key: None, ..below.clone() },
+            (true, _) => Self { certificates: None, ..below.clone() },
+            (false, false) => below.clone(),
+        };
         macro_rules! first {
             ($($field:ident),* $(,)?) => {
                 Self { $($field: self.$field.or_else(|| below.$field.clone())),* }
@@ -108,6 +124,7 @@ impl Settings {
             verify_peer_id,
             certificate,
             key,
+            certificates,
             ca,
             peer_certificate,
             peer_key,
@@ -136,6 +153,12 @@ impl Settings {
         )
     }
 
+    /// Where a certificate of ours is named.
+    pub(super) fn names_certificate(&self) -> Option<Range<usize>> {
+        let one = self.certificate.as_ref().map(|file| file.span.clone());
+        one.or_else(|| self.certificates.as_ref().map(|several| several.span.clone()))
+    }
+
     /// Whether children are keyed in another way than by the defaults.
     pub(super) const fn has_child_settings(&self) -> bool {
         self.esp.is_some() || self.pfs.is_some() || self.child_lifetime.is_some()
@@ -159,6 +182,7 @@ impl Reader<'_> {
             verify_peer_id: self.boolean(table, "verify-peer-id"),
             certificate: self.path(table, "certificate"),
             key: self.path(table, "key"),
+            certificates: self.certificates(table),
             ca: self.path(table, "ca"),
             peer_certificate: self.path(table, "peer-certificate"),
             peer_key: self.list(table, "peer-key", file),
@@ -196,6 +220,31 @@ impl Reader<'_> {
             self.error(&auth.span, "nobody is let in without authentication");
         }
         settings
+    }
+
+    /// Several certificates of ours.
+    fn certificates(&mut self, table: Table<'_>) -> Maybe<Vec<Own>> {
+        let span = span_of(table, "certificates")?;
+        let wanted = "a list such as [{ certificate = \"a.pem\", key = \"a.key\" }]";
+        let before = self.diagnostics.errors();
+        let mut value = Vec::new();
+        for Located { value: entry, span } in self.tables(table, "certificates", wanted) {
+            match (self.path(entry, "certificate"), self.path(entry, "key")) {
+                (Some(certificate), Some(key)) => value.push(Own { certificate, key }),
+                _ if has(entry, "certificate") && has(entry, "key") => {}
+                _ => {
+                    self.error(&span, "a certificate and its key go together: write `certificate` and `key`")
+                }
+            }
+        }
+        if value.is_empty() && self.diagnostics.errors() == before {
+            self.error(&span, format!("expected {wanted}, found nothing in it"));
+        }
+        if has(table, "certificate") || has(table, "key") {
+            let help = "put that one into the list, at the place of its preference";
+            self.error_with_help(&span, "`certificates` stands in place of `certificate` and `key`", help);
+        }
+        Some(Located { value, span })
     }
 
     /// A time of a second at least: SAs that are rekeyed without pause carry nothing.

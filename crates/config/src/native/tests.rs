@@ -1,7 +1,7 @@
 use super::*;
 use crate::diag::Place;
 use crate::files::{FileFacts, Memory};
-use crate::racoon::model::{Authentication, Identifier, NatTraversal, OwnCertificate, SaInfoId};
+use crate::racoon::model::{Authentication, Identifier, NamedFile, NatTraversal, OwnCertificate, SaInfoId};
 use crate::setkey::model::{Direction, Level, PolicyAction};
 
 const KEY: &str = "0x9d507d3c6fd6c78d17d5438c5d2d4138a90f99980ea3248615ed94ad886d8412";
@@ -181,13 +181,65 @@ fn certificates_are_named_relative_to_the_file() {
         "local = \"192.0.2.1\"\n[defaults]\nauth = [\"certificate\", \"psk\"]\ncertificate = \"pki/a.pem\"\nkey = \"pki/a.key\"\nca = \"/ca.pem\"\nid = \"dn\"\n[peer.b]\naddress = \"192.0.2.2\"\npeer-id = \"dn:C=DE, CN=*\"\n",
     );
     let remote = &config.racoon.remotes[0];
-    let Some(OwnCertificate::X509 { certificate, key }) = &remote.certificate else { panic!() };
+    let [OwnCertificate::X509 { certificate, key }] = remote.certificates.as_slice() else { panic!() };
+    assert_eq!(key.place.to_string(), "/etc/coati/coati.toml:5:7");
     assert_eq!(certificate.path, Path::new("/etc/coati/pki/a.pem"));
     assert_eq!(key.path, Path::new("/etc/coati/pki/a.key"));
     assert_eq!(remote.ca_certificate.as_ref().unwrap().path, Path::new("/ca.pem"));
     assert_eq!(remote.proposals[0].auth, Authentication::Signature);
     assert_eq!(remote.proposals.last().unwrap().auth, Authentication::PreSharedKey);
     assert_eq!(config.racoon.certificate_dir, Path::new("/etc/coati/certs"));
+}
+
+/// What a remote of ours has to prove itself by, as `CERTIFICATE KEY` with the place of the key, or the raw key.
+fn own(config: &NativeConfig, address: &str) -> Vec<String> {
+    let remote = config.racoon.remote_for(address.parse().unwrap()).unwrap().unwrap();
+    let name = |file: &NamedFile| file.path.strip_prefix("/etc/coati").unwrap().display().to_string();
+    let each = remote.certificates.iter().map(|own| match own {
+        OwnCertificate::X509 { certificate, key } => {
+            format!("{} {} {}:{}", name(certificate), name(key), key.place.line, key.place.column)
+        }
+        OwnCertificate::RawKey { key } => name(key),
+    });
+    each.collect()
+}
+
+#[test]
+fn several_certificates_of_ours_keep_their_order_and_their_places() {
+    let config = good(
+        "local = \"192.0.2.1\"
+[defaults]
+auth = \"certificate\"
+certificates = [
+    { certificate = \"new.pem\", key = \"new.key\" },
+    { certificate = \"old.pem\", key = \"old.key\" },
+]
+[peer.b]
+address = \"192.0.2.2\"
+[peer.c]
+address = \"192.0.2.3\"
+certificate = \"c.pem\"
+key = \"c.key\"
+[peer.d]
+address = \"192.0.2.4\"
+auth = \"psk\"
+[peer.e]
+address = \"192.0.2.5\"
+auth = \"raw-key\"
+key = \"e.key\"
+peer-key = \"e.pub\"
+",
+    );
+    assert_eq!(own(&config, "192.0.2.2"), ["new.pem new.key 5:38", "old.pem old.key 6:38"]);
+    assert_eq!(own(&config, "192.0.2.3"), ["c.pem c.key 13:7"], "the one stands in place of the several");
+    assert_eq!(own(&config, "192.0.2.5"), ["e.key"]);
+    let config = good(
+        "local = \"192.0.2.1\"\n[defaults]\nauth = \"certificate\"\ncertificate = \"a.pem\"\nkey = \"a.key\"
+[peer.b]\naddress = \"192.0.2.2\"\n[[peer.b.certificates]]\ncertificate = \"b.pem\"\nkey = \"b.key\"
+[peer.c]\naddress = \"192.0.2.3\"\n[peer.d]\naddress = \"192.0.2.4\"\nauth = \"psk\"\n",
+    );
+    assert_eq!(own(&config, "192.0.2.2"), ["b.pem b.key 10:7"], "the several stand in place of the one");
+    assert_eq!(own(&config, "192.0.2.3"), ["a.pem a.key 5:7"]);
 }
 
 #[test]
@@ -326,6 +378,23 @@ fn what_is_ambiguous_or_unsafe_is_refused() {
         ("[peer.a]\naddress = \"192.0.2.2\"\nauth = []", "nobody is let in"),
         ("[peer.a]\naddress = \"192.0.2.2\"\ncertificate = \"a.pem\"", "not used with this `auth`"),
         ("[peer.a]\naddress = \"192.0.2.2\"\nverify-certificate = false", "proves nothing"),
+        (
+            "[peer.a]\naddress = \"192.0.2.2\"\ncertificates = [{ certificate = \"a\", key = \"b\" }]",
+            "not used with this `auth`",
+        ),
+        ("[defaults]\ncertificates = []", "3:16: error: expected a list such as"),
+        ("[defaults]\ncertificates = \"a.pem\"", "3:16: error: expected a list such as"),
+        ("[defaults]\ncertificates = [\"a.pem\"]", "3:17: error: expected a list such as"),
+        (
+            "[defaults]\ncertificates = [{ certificate = \"a.pem\" }]",
+            "3:17: error: a certificate and its key go",
+        ),
+        ("[defaults]\ncertificates = [{ cert = \"a.pem\" }]", "3:19: error: unknown key `cert`"),
+        ("[defaults]\ncertificates = [{ certificate = 5, key = \"a\" }]", "expected text in quotes"),
+        (
+            "[defaults]\nkey = \"a.key\"\ncertificates = [{ certificate = \"a\", key = \"b\" }]",
+            "4:16: error: `certificates` stands in place of",
+        ),
         ("[peer.a]\naddress = \"192.0.2.2\"\nverify-peer-id = false", "no `peer-id` to be verified"),
         ("[peer.a]\naddress = \"192.0.2.2\"\nesp = []", "in `[defaults]` only"),
         ("[peer.a]\naddress = \"192.0.2.2\"\nike = []", "no IKE SA can be made"),
@@ -421,6 +490,7 @@ fn every_example_is_understood() {
             "control" => &["[control]\n"],
             "privileges" => &["[privileges]\n"],
             "timers" => &["[timers]\n"],
+            "certificates" => &["[[defaults.certificates]]\n", "[[peer.x.certificates]]\n"],
             other => panic!("{other}"),
         };
         assert!(key.example.starts_with(&format!("{} = ", key.name)), "{key:?}");
@@ -455,6 +525,7 @@ proptest::proptest! {
             let header = match key.table {
                 "" => String::new(),
                 "settings" => format!("[group.g{}]\n", text.len()),
+                "certificates" => format!("[[peer.c{}.certificates]]\n", text.len()),
                 "peer" | "group" => format!("[{}.n{}]\n", key.table, text.len()),
                 "traffic" | "policy" => format!("[[{}]]\n", key.table),
                 table => format!("[{table}]\n"),

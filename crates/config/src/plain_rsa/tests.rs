@@ -1,5 +1,4 @@
 use super::*;
-use crate::files::{FileFacts, Memory};
 
 /// A modulus of 2,048 bits as far as the parser looks: odd.
 fn modulus() -> String {
@@ -149,31 +148,21 @@ fn no_key_is_ever_rendered() {
 }
 
 #[test]
-fn the_private_key_must_be_private() {
-    let text = private_text(&modulus(), "0x010001");
-    let load = |facts| {
-        let files = Memory::new().with_facts("/k", facts, &text);
-        load_private(Path::new("/k"), &files).1.to_string()
-    };
-    assert_eq!(load(FileFacts { regular: true, owner: 0, mode: 0o600 }), "");
-    let said = load(FileFacts { regular: true, owner: 0, mode: 0o640 });
-    assert_eq!(
-        said,
-        "/k: error: the private key has weak file permission 0640, expected 0600 (`chmod 600` the file)\n"
-    );
-    assert!(load(FileFacts { regular: true, owner: 5, mode: 0o600 }).contains("invalid owner uid 5"));
-    assert!(load(FileFacts { regular: false, owner: 0, mode: 0o600 }).contains("regular file"));
-    assert!(
-        load_private(Path::new("/none"), &Memory::new())
-            .1
-            .to_string()
-            .contains("cannot read the private key")
-    );
-    assert!(
-        load_public(Path::new("/none"), &Memory::new()).1.to_string().contains("cannot read public keys")
-    );
-    let files = Memory::new().with_facts("/k", FileFacts { regular: true, owner: 0, mode: 0o644 }, &text);
-    assert!(load_public(Path::new("/k"), &files).0.is_some());
+fn files_of_other_forms_are_told_apart() {
+    for plain in
+        [private_text(&modulus(), "0x010001").as_bytes(), b"0.0.0.0/0 : PUB 0sAQ\r\n", b"# \xc3\xa4\n"]
+    {
+        assert!(is_plain(plain));
+    }
+    // PEM with text before it, and the first octets of SubjectPublicKeyInfo, PKCS #8 and PKCS #1.
+    for other in [
+        &b"Public-Key\n-----BEGIN PUBLIC KEY-----\n"[..],
+        b"0*0\x05\x06\x03+ep\x03!\x00",
+        b"0.\x02\x01\x00",
+        b"0\x82\x04\xa4\x02\x01\x00",
+    ] {
+        assert!(!is_plain(other), "{other:?}");
+    }
 }
 
 proptest::proptest! {

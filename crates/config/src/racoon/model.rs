@@ -222,8 +222,8 @@ pub struct Remote {
     pub verify_identifier: bool,
     /// How the peer proves itself, where that is another way than the one the proposals name for us; racoon.conf cannot say it.
     pub peer_auth: Option<Vec<Authentication>>,
-    /// `certificate_type`.
-    pub certificate: Option<OwnCertificate>,
+    /// `certificate_type`: our certificates and keys, of which the peer's CERTREQ chooses; racoon.conf has one at most.
+    pub certificates: Vec<OwnCertificate>,
     /// `peers_certfile`: pinned certificates and keys of the peer, one of which it must prove to hold.
     pub peers_certificates: Vec<PeerCertificate>,
     /// `ca_type x509`: a CA beside those of [`RacoonConfig::certificate_dir`].
@@ -263,6 +263,14 @@ pub struct Remote {
     pub proposals: Vec<IkeProposal>,
 }
 
+impl Remote {
+    /// Whether this end has a raw key instead of a certificate.
+    #[must_use]
+    pub fn has_raw_key(&self) -> bool {
+        self.certificates.iter().any(|own| matches!(own, OwnCertificate::RawKey { .. }))
+    }
+}
+
 /// A name for one end of an IKE SA (RFC 7296 §3.5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identifier {
@@ -298,9 +306,9 @@ pub enum OwnCertificate {
         /// The unencrypted private key.
         key: NamedFile,
     },
-    /// `certificate_type plain_rsa`: a FreeS/WAN private key, used as a raw public key (RFC 7670). See
-    /// [`crate::plain_rsa::load_private`].
-    PlainRsa {
+    /// `certificate_type plain_rsa`: a private key whose public half the peers have (RFC 7670): FreeS/WAN's file (see
+    /// [`crate::plain_rsa::parse_private`]), or PEM or DER.
+    RawKey {
         /// The key file.
         key: NamedFile,
     },
@@ -311,8 +319,8 @@ pub enum OwnCertificate {
 pub enum PeerCertificate {
     /// `peers_certfile x509`: a pinned certificate.
     X509(NamedFile),
-    /// `peers_certfile plain_rsa`: FreeS/WAN public keys. See [`crate::plain_rsa::load_public`].
-    PlainRsa(NamedFile),
+    /// `peers_certfile plain_rsa`: public keys, FreeS/WAN's (see [`crate::plain_rsa::parse_public`]), or PEM or DER.
+    RawKey(NamedFile),
 }
 
 /// `generate_policy`: whether a responder installs policies for what it negotiated.

@@ -109,8 +109,8 @@ fn remote_facts(text: &mut String, remote: &Remote) {
             remote.lifetime,
         ),
     );
-    let certificates = (&remote.certificate, &remote.peers_certificates, &remote.ca_certificate);
-    if certificates != (&None, &Vec::new(), &None) {
+    let certificates = (&remote.certificates, &remote.peers_certificates, &remote.ca_certificate);
+    if certificates != (&Vec::new(), &Vec::new(), &None) {
         line_of(text, &format!("  {certificates:?}"));
     }
     for proposal in &remote.proposals {

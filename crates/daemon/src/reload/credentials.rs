@@ -4,17 +4,17 @@
 //! the one of `ca_type`. A missing or expired CRL is named in the log and does not keep a peer out, as with racoon, unless a
 //! coati.toml says `crl-policy = "strict"`. Everything is read when the configuration is, and anew at each reload.
 
-use std::net::IpAddr;
+mod raw;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use coati_config::diag::{Diagnostic, Diagnostics, Place, Severity};
 use coati_config::files::{Files, check_private};
-use coati_config::plain_rsa::{self, Ends};
 use coati_config::racoon::RacoonConfig;
 use coati_config::racoon::model::{Authentication, NamedFile, OwnCertificate, PeerCertificate, Remote};
 use ike_crypto::credential::{Believed, OwnCredential, Pin};
-use ike_crypto::sign::{RsaNumbers, SigningKey, VerifyingKey};
+use ike_crypto::sign::SigningKey;
 use ike_crypto::x509::{Certificate, Crl, DistinguishedName, Revocation, TrustStore, Wildcards};
 use ike_proto::crypto::credential::Trust;
 use ike_proto::policy::peer::{AuthConfig, Proving};
@@ -28,7 +28,13 @@ pub(super) struct Credentials<'f> {
     files: &'f dyn Files,
     /// Of the certificate directory.
     authorities: Arc<TrustStore>,
+    /// What the last remote had, which many may share: it is read, and what is wrong with it said, once.
+    last_authorities: Option<(NamedFile, Arc<TrustStore>)>,
+    last_keys: Option<(OwnNames, Vec<Arc<OwnCredential>>)>,
 }
+
+/// What our keys are made of: our certificates, and the remote's authority, which completes their chains.
+type OwnNames = (Vec<OwnCertificate>, Option<NamedFile>);
 
 /// How a remote's ends prove themselves, and our certificate.
 #[derive(Default)]
@@ -39,16 +45,15 @@ pub(super) struct Own {
 }
 
 impl Own {
-    /// Our certificate.
-    pub(super) fn certificate(&self) -> Option<&Certificate> {
-        self.keys.iter().find_map(|key| key.certificate())
+    /// Our certificates.
+    pub(super) fn certificates(&self) -> impl Iterator<Item = &Certificate> {
+        self.keys.iter().filter_map(|key| key.certificate())
     }
 
     /// A distinguished name in the octets of our certificate, if it is that name: peers may compare octets.
     pub(super) fn spelling_of<'a>(&'a self, der: &'a [u8]) -> &'a [u8] {
-        let subject = self.certificate().map(Certificate::subject);
-        let same = subject
-            .filter(|subject| DistinguishedName::from_der(der).is_ok_and(|written| written == **subject));
+        let Ok(written) = DistinguishedName::from_der(der) else { return der };
+        let same = self.certificates().map(Certificate::subject).find(|subject| **subject == written);
         same.map_or(der, DistinguishedName::der)
     }
 }
@@ -92,7 +97,7 @@ impl<'f> Credentials<'f> {
             read_directory(&racoon.certificate_dir, files, &mut authorities, said);
             racoon.crls.iter().for_each(|named| read_crl(named, files, &mut authorities, said));
         }
-        Self { files, authorities: Arc::new(authorities) }
+        Self { files, authorities: Arc::new(authorities), last_authorities: None, last_keys: None }
     }
 
     /// How the ends of `remote` prove themselves.
@@ -127,17 +132,22 @@ impl<'f> Credentials<'f> {
     }
 
     /// The authorities of the directory, and the remote's own.
-    fn authorities_of(&self, remote: &Remote, said: &mut Diagnostics) -> Arc<TrustStore> {
+    fn authorities_of(&mut self, remote: &Remote, said: &mut Diagnostics) -> Arc<TrustStore> {
         let Some(named) = remote.ca_certificate.as_ref().filter(|_| signs(remote)) else {
             return Arc::clone(&self.authorities);
         };
+        if let Some((_, store)) = self.last_authorities.as_ref().filter(|(last, _)| last == named) {
+            return Arc::clone(store);
+        }
         let mut store = TrustStore::clone(&self.authorities);
         for certificate in self.certificates(named, "the CA certificate", said).unwrap_or_default() {
             if let Err(why) = store.add_authority(certificate) {
                 refuse(said, &named.place, format!("{}: {why}", named.path.display()));
             }
         }
-        Arc::new(store)
+        let store = Arc::new(store);
+        self.last_authorities = Some((named.clone(), Arc::clone(&store)));
+        store
     }
 
     fn certificates(
@@ -154,57 +164,37 @@ impl<'f> Credentials<'f> {
         read.map_err(|message| refuse(said, &named.place, message)).ok()
     }
 
-    /// Our keys.
+    /// Our keys, in the order of their preference; nothing if one of them is no good.
     fn keys(
-        &self,
+        &mut self,
         remote: &Remote,
         authorities: &Arc<TrustStore>,
         said: &mut Diagnostics,
     ) -> Vec<Arc<OwnCredential>> {
-        match &remote.certificate {
-            None => Vec::new(),
-            Some(OwnCertificate::X509 { certificate, key }) => {
-                let chain = self.certificates(certificate, "the certificate", said);
-                let signing = self.private_key(key, said);
-                let (Some(chain), Some(signing)) = (chain, signing) else { return Vec::new() };
-                match OwnCredential::with_certificate(signing, chain, Arc::clone(authorities)) {
-                    Ok(own) => vec![Arc::new(own)],
-                    Err(why) => {
-                        refuse(said, &key.place, format!("{}: {why}", key.path.display()));
-                        Vec::new()
-                    }
-                }
-            }
-            Some(OwnCertificate::PlainRsa { key }) => {
-                let (found, more) = plain_rsa::load_private(&key.path, self.files);
-                said.append(more);
-                let mut keys = Vec::new();
-                for found in found.into_iter().flatten().filter(|found| is_for(&found.ends, remote)) {
-                    let numbers = RsaNumbers {
-                        modulus: found.modulus,
-                        public_exponent: found.public_exponent,
-                        private_exponent: found.private_exponent,
-                        prime1: found.prime1,
-                        prime2: found.prime2,
-                        exponent1: found.exponent1,
-                        exponent2: found.exponent2,
-                        coefficient: found.coefficient,
-                    };
-                    match SigningKey::from_rsa_numbers(&numbers) {
-                        Ok(signing) => keys.push(Arc::new(OwnCredential::raw(signing))),
-                        Err(why) => refuse(said, &found.place, why.to_string()),
-                    }
-                }
-                if keys.is_empty() && !said.has_errors() {
-                    refuse(said, &key.place, format!("{} has no key for this remote", key.path.display()));
-                }
-                keys
+        if remote.has_raw_key() {
+            return self.raw_keys(remote, said);
+        }
+        let names = (remote.certificates.clone(), remote.ca_certificate.clone());
+        if let Some((_, keys)) = self.last_keys.as_ref().filter(|(last, _)| *last == names) {
+            return keys.clone();
+        }
+        let mut keys = Vec::new();
+        for own in &remote.certificates {
+            let OwnCertificate::X509 { certificate, key } = own else { continue };
+            let chain = self.certificates(certificate, "the certificate", said);
+            let signing = self.private_key(key, said);
+            let (Some(chain), Some(signing)) = (chain, signing) else { continue };
+            match OwnCredential::with_certificate(signing, chain, Arc::clone(authorities)) {
+                Ok(own) => keys.push(Arc::new(own)),
+                Err(why) => refuse(said, &key.place, format!("{}: {why}", key.path.display())),
             }
         }
+        self.last_keys = Some((names, keys.clone()));
+        keys
     }
 
-    /// A private key in a file that nobody else may read.
-    fn private_key(&self, named: &NamedFile, said: &mut Diagnostics) -> Option<SigningKey> {
+    /// The octets of a file that nobody else may read.
+    fn private_file(&self, named: &NamedFile, said: &mut Diagnostics) -> Option<Zeroizing<Vec<u8>>> {
         let shown = named.path.display().to_string();
         let (facts, octets) = match self.files.read(&named.path) {
             Ok((facts, octets)) => (facts, Zeroizing::new(octets)),
@@ -213,10 +203,19 @@ impl<'f> Credentials<'f> {
                 return None;
             }
         };
-        if let Err(refusal) = check_private(&shown, "the private key", facts, self.files) {
-            said.push(refusal);
-            return None;
+        match check_private(&shown, "the private key", facts, self.files) {
+            Ok(()) => Some(octets),
+            Err(refusal) => {
+                said.push(refusal);
+                None
+            }
         }
+    }
+
+    /// A private key in a file that nobody else may read.
+    fn private_key(&self, named: &NamedFile, said: &mut Diagnostics) -> Option<SigningKey> {
+        let octets = self.private_file(named, said)?;
+        let shown = named.path.display();
         SigningKey::from_file(&octets)
             .map_err(|why| refuse(said, &named.place, format!("{shown}: {why}")))
             .ok()
@@ -225,8 +224,7 @@ impl<'f> Credentials<'f> {
     /// Whom a remote believes: its pinned keys if it has any, else the authorities.
     fn trust(&self, remote: &Remote, authorities: Arc<TrustStore>, said: &mut Diagnostics) -> Arc<dyn Trust> {
         if remote.peers_certificates.is_empty() {
-            let plain = matches!(remote.certificate, Some(OwnCertificate::PlainRsa { .. }));
-            if authorities.authorities().next().is_none() && !plain {
+            if authorities.authorities().next().is_none() && !remote.has_raw_key() {
                 let message =
                     "no authority is configured for this remote: no peer's certificate will be accepted";
                 let warning = Diagnostic::about_place(Severity::Warning, remote.place.clone(), message);
@@ -244,7 +242,7 @@ impl<'f> Credentials<'f> {
         for pinned in &remote.peers_certificates {
             match pinned {
                 PeerCertificate::X509(named) => pins.extend(self.pinned_certificate(named, said)),
-                PeerCertificate::PlainRsa(named) => pins.extend(self.pinned_keys(named, remote, said)),
+                PeerCertificate::RawKey(named) => pins.extend(self.pinned_keys(named, remote, said)),
             }
         }
         let certificates = pins.iter().any(|pin| matches!(pin, Pin::Certificate(_)));
@@ -262,32 +260,6 @@ impl<'f> Credentials<'f> {
             return None;
         }
         Some(Pin::Certificate(Box::new(certificate)))
-    }
-
-    fn pinned_keys(&self, named: &NamedFile, remote: &Remote, said: &mut Diagnostics) -> Vec<Pin> {
-        let (found, more) = plain_rsa::load_public(&named.path, self.files);
-        said.append(more);
-        let mut pins = Vec::new();
-        for found in found.into_iter().flatten().filter(|found| is_for(&found.ends, remote)) {
-            match VerifyingKey::from_rsa(&found.modulus, &found.exponent) {
-                Ok(key) => pins.push(Pin::Key(Box::new(key))),
-                Err(why) => refuse(said, &found.place, why.to_string()),
-            }
-        }
-        if pins.is_empty() && !said.has_errors() {
-            refuse(said, &named.place, format!("{} has no key for this remote", named.path.display()));
-        }
-        pins
-    }
-}
-
-/// Whether a key is for the ends of a remote; what is not known does not exclude it.
-fn is_for(ends: &Ends, remote: &Remote) -> bool {
-    let address: Option<IpAddr> = remote.selector.address().map(|endpoint| endpoint.addr);
-    match (ends.remote, address) {
-        (Some(net), Some(address)) => net.contains(address),
-        (Some(net), None) => net.prefix == 0,
-        (None, _) => true,
     }
 }
 

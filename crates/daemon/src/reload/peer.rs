@@ -63,8 +63,16 @@ pub(super) fn peer_config(
 fn local_id(remote: &Remote, own: &Own, said: &mut Diagnostics) -> LocalId {
     let id = match &remote.my_identifier {
         Identifier::Address(None) => LocalId::Address,
-        Identifier::Asn1Dn(None) => match own.certificate() {
-            Some(certificate) => LocalId::Fixed(subject(certificate.subject().der())),
+        Identifier::Asn1Dn(None) => match own.certificates().next() {
+            Some(first) => {
+                if let Some(other) = own.certificates().find(|other| other.subject() != first.subject()) {
+                    let message = format!(
+                        "the identity is to be the subject of the certificate, and of these certificates one is of {first}, another of {other}: write one that all have"
+                    );
+                    error(said, &remote.place, message);
+                }
+                LocalId::Fixed(subject(first.subject().der()))
+            }
             None => {
                 let message = "`my_identifier asn1dn` without a value is the subject of a certificate, and there is none";
                 error(said, &remote.place, message);
@@ -74,9 +82,7 @@ fn local_id(remote: &Remote, own: &Own, said: &mut Diagnostics) -> LocalId {
         Identifier::Asn1Dn(Some(written)) => LocalId::Fixed(subject(own.spelling_of(written.der()))),
         written => identity(written).map_or(LocalId::Address, LocalId::Fixed),
     };
-    if let Some(certificate) = own.certificate()
-        && !is_named(certificate, &id)
-    {
+    for certificate in own.certificates().filter(|certificate| !is_named(certificate, &id)) {
         let shown = match &id {
             LocalId::Address => "the address of this end".to_owned(),
             LocalId::Fixed(id) => id.to_string(),

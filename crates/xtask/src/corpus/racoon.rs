@@ -109,14 +109,14 @@ fn remote(remote: &Remote) -> Value {
         "my_identifier": identifier(&remote.my_identifier),
         "peers_identifier": remote.peers_identifiers.iter().map(identifier).collect::<Vec<_>>(),
         "verify_identifier": remote.verify_identifier,
-        "certificate_type": remote.certificate.as_ref().map(|own| match own {
+        "certificate_type": remote.certificates.first().map(|own| match own {
             OwnCertificate::X509 { certificate, key } =>
                 json!({ "type": "x509", "certificate": certificate.path, "key": key.path }),
-            OwnCertificate::PlainRsa { key } => json!({ "type": "plain_rsa", "key": key.path }),
+            OwnCertificate::RawKey { key } => json!({ "type": "plain_rsa", "key": key.path }),
         }),
         "peers_certfile": remote.peers_certificates.iter().map(|peer| match peer {
             PeerCertificate::X509(file) => json!({ "type": "x509", "file": file.path }),
-            PeerCertificate::PlainRsa(file) => json!({ "type": "plain_rsa", "file": file.path }),
+            PeerCertificate::RawKey(file) => json!({ "type": "plain_rsa", "file": file.path }),
         }).collect::<Vec<_>>(),
         "ca_type": remote.ca_certificate.as_ref().map(|file| &file.path),
         "verify_cert": remote.verify_cert,

@@ -81,6 +81,13 @@ fn list<T: AsRef<str>>(texts: &[T]) -> String {
     format!("[{}]", texts.iter().map(|text| quoted(text.as_ref())).collect::<Vec<_>>().join(", "))
 }
 
+/// A member of the list `certificates`.
+fn certificate_and_key(own: &OwnCertificate) -> Option<String> {
+    let OwnCertificate::X509 { certificate, key } = own else { return None };
+    let [certificate, key] = [certificate, key].map(|file| quoted_path(&file.path));
+    Some(format!("{{ certificate = {certificate}, key = {key} }}"))
+}
+
 impl Writer {
     fn key(&mut self, name: &str, value: &str) {
         let _ = writeln!(self.text, "{name} = {value}");
@@ -306,7 +313,7 @@ impl Writer {
             auths.truncate(1);
             self.lose(&remote.place, "proposals whose authentication is not that of the first one");
         }
-        let is_raw = matches!(remote.certificate, Some(OwnCertificate::PlainRsa { .. }));
+        let is_raw = remote.has_raw_key();
         let names: Vec<&str> = auths
             .iter()
             .map(|auth| match auth {
@@ -353,10 +360,10 @@ impl Writer {
     }
 
     fn certificates(&mut self, remote: &Remote) {
-        let is_raw = matches!(remote.certificate, Some(OwnCertificate::PlainRsa { .. }));
+        let is_raw = remote.has_raw_key();
         let signs = remote.proposals.iter().any(|proposal| proposal.auth == Authentication::Signature);
         if !signs {
-            let is_any = remote.certificate.is_some()
+            let is_any = !remote.certificates.is_empty()
                 || remote.ca_certificate.is_some()
                 || !remote.peers_certificates.is_empty();
             if is_any {
@@ -364,13 +371,17 @@ impl Writer {
             }
             return;
         }
-        match &remote.certificate {
-            None => self.lose(&remote.place, "`rsasig` without `certificate_type` has nothing to sign with"),
-            Some(OwnCertificate::X509 { certificate, key }) => {
+        match remote.certificates.as_slice() {
+            [] => self.lose(&remote.place, "`rsasig` without `certificate_type` has nothing to sign with"),
+            [OwnCertificate::X509 { certificate, key }] => {
                 self.key("certificate", &quoted_path(&certificate.path));
                 self.key("key", &quoted_path(&key.path));
             }
-            Some(OwnCertificate::PlainRsa { key }) => self.key("key", &quoted_path(&key.path)),
+            [OwnCertificate::RawKey { key }, ..] => self.key("key", &quoted_path(&key.path)),
+            several => {
+                let pairs: Vec<String> = several.iter().filter_map(certificate_and_key).collect();
+                self.key("certificates", &format!("[{}]", pairs.join(", ")));
+            }
         }
         if let Some(ca) = &remote.ca_certificate {
             self.key("ca", &quoted_path(&ca.path));
@@ -383,7 +394,7 @@ impl Writer {
                     is_pinned = true;
                     self.key("peer-certificate", &quoted_path(&file.path));
                 }
-                PeerCertificate::PlainRsa(file) => raw.push(file.path.to_string_lossy().into_owned()),
+                PeerCertificate::RawKey(file) => raw.push(file.path.to_string_lossy().into_owned()),
             }
         }
         if !raw.is_empty() {

@@ -256,11 +256,12 @@ impl<'a> Lowering<'a> {
             }
             let own = self.reader.settings(table);
             let has_own_child = own.has_child_settings();
+            let own_certificate = own.names_certificate();
             if let Some(esp) = own.esp.as_ref().filter(|esp| esp.value.is_empty()) {
                 self.reader.error(&esp.span, "an empty list has a meaning in `[defaults]` only");
             }
             let settings = own.over(&self.defaults);
-            self.check(&name, &settings);
+            self.check(&name, &settings, own_certificate.as_ref());
             let tag = if has_own_child || wanted.contains(&name.value) {
                 let tag = u32::try_from(self.tags.len() + 1).unwrap_or(u32::MAX);
                 self.tags.insert(name.value.clone(), tag);
@@ -280,19 +281,21 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Settings that do not go together.
-    fn check(&mut self, name: &Located<String>, settings: &Settings) {
+    /// Settings that do not go together; `certificate` is where the peer's or group's own table names one of ours.
+    fn check(&mut self, name: &Located<String>, settings: &Settings, certificate: Option<&Range<usize>>) {
         let ours = |wanted| auths(settings).contains(&wanted);
         let is = |wanted| ours(wanted) || peer_auths(settings).contains(&wanted);
         let reader = &mut self.reader;
         if ours(Auth::Certificate) {
-            if settings.certificate.is_none() || settings.key.is_none() {
+            let one = settings.certificate.is_some() && settings.key.is_some();
+            if !one && settings.certificates.is_none() {
                 let message = "without `certificate` and `key` this end has nothing to sign with";
                 reader.warn(&name.span, message);
             }
-        } else if let Some(file) = &settings.certificate {
+        } else if let Some(span) = certificate {
+            // One of the defaults is for those peers that it is shown to.
             reader.error_with_help(
-                &file.span,
+                span,
                 "a certificate is not used with this `auth`",
                 "write `auth = \"certificate\"`",
             );

@@ -25,18 +25,26 @@ impl Lowering<'_> {
         let place = self.reader.place(span);
         self.uses_of(settings);
         let on = |setting: &Option<Located<bool>>, default| setting.as_ref().map_or(default, |on| on.value);
-        let named = |file: &Located<PathBuf>| NamedFile { place: place.clone(), path: file.value.clone() };
+        let named = |file: &Located<PathBuf>| NamedFile {
+            place: self.reader.place(&file.span),
+            path: file.value.clone(),
+        };
         let is_raw = auths(settings).contains(&Auth::RawKey);
-        let certificate = match (&settings.certificate, &settings.key) {
-            (_, Some(key)) if is_raw => Some(OwnCertificate::PlainRsa { key: named(key) }),
-            (Some(certificate), Some(key)) => {
-                Some(OwnCertificate::X509 { certificate: named(certificate), key: named(key) })
+        let x509 = |certificate: &Located<PathBuf>, key: &Located<PathBuf>| OwnCertificate::X509 {
+            certificate: named(certificate),
+            key: named(key),
+        };
+        let certificates = match (&settings.certificate, &settings.key, &settings.certificates) {
+            (_, Some(key), _) if is_raw => vec![OwnCertificate::RawKey { key: named(key) }],
+            (Some(certificate), Some(key), _) => vec![x509(certificate, key)],
+            (_, _, Some(several)) if !is_raw => {
+                several.value.iter().map(|own| x509(&own.certificate, &own.key)).collect()
             }
-            _ => None,
+            _ => Vec::new(),
         };
         let pinned = settings.peer_certificate.iter().map(|file| PeerCertificate::X509(named(file)));
         let raw = settings.peer_key.iter().flat_map(|keys| &keys.value);
-        let raw = raw.map(|file| PeerCertificate::PlainRsa(named(file)));
+        let raw = raw.map(|file| PeerCertificate::RawKey(named(file)));
         let scripts = [
             (&settings.script_up, ScriptEvent::Phase1Up),
             (&settings.script_down, ScriptEvent::Phase1Down),
@@ -57,7 +65,7 @@ impl Lowering<'_> {
                 .peer_auth
                 .as_ref()
                 .map(|auths| auths.value.iter().map(|auth| authentication(auth.value)).collect()),
-            certificate,
+            certificates,
             peers_certificates: pinned.chain(raw).collect(),
             ca_certificate: settings.ca.as_ref().map(named),
             verify_cert: on(&settings.verify_certificate, true),
@@ -128,12 +136,12 @@ pub(super) fn same_place(mut remote: Remote) -> Remote {
     remote.place = nowhere.clone();
     remote.proposals.iter_mut().for_each(|proposal| proposal.place = nowhere.clone());
     let named = remote.ca_certificate.iter_mut();
-    let named = named.chain(remote.certificate.iter_mut().flat_map(|own| match own {
+    let named = named.chain(remote.certificates.iter_mut().flat_map(|own| match own {
         OwnCertificate::X509 { certificate, key } => vec![certificate, key],
-        OwnCertificate::PlainRsa { key } => vec![key],
+        OwnCertificate::RawKey { key } => vec![key],
     }));
     let named = named.chain(remote.peers_certificates.iter_mut().map(|peers| match peers {
-        PeerCertificate::X509(file) | PeerCertificate::PlainRsa(file) => file,
+        PeerCertificate::X509(file) | PeerCertificate::RawKey(file) => file,
     }));
     named.for_each(|file| file.place = nowhere.clone());
     remote

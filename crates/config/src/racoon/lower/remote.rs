@@ -294,7 +294,7 @@ impl Lowering<'_> {
                 draft.certificate = Some(OwnCertificate::X509 { certificate: at(certificate), key: at(key) });
             }
             CertificateOption::OwnPlainRsa(key) => {
-                draft.certificate = Some(OwnCertificate::PlainRsa { key: at(key) });
+                draft.certificate = Some(OwnCertificate::RawKey { key: at(key) });
                 // As racoon did; a later line may turn them on again.
                 (draft.send_cert, draft.send_certreq) = (false, false);
                 (draft.verify_cert, draft.verify_cert_off) = (false, None);
@@ -314,7 +314,7 @@ impl Lowering<'_> {
                 if !core::mem::replace(&mut once.peers_certificate, true) {
                     draft.peers_certificates.clear();
                 }
-                draft.peers_certificates.push(PeerCertificate::PlainRsa(at(file)));
+                draft.peers_certificates.push(PeerCertificate::RawKey(at(file)));
             }
             CertificateOption::Ca(file) => {
                 let file = at(file);
@@ -418,7 +418,7 @@ impl Lowering<'_> {
             my_identifier: draft.my_identifier.clone(),
             peers_identifiers: draft.peers_identifiers.clone(),
             verify_identifier: draft.verify_identifier,
-            certificate: draft.certificate.clone(),
+            certificates: draft.certificate.iter().cloned().collect(),
             peers_certificates: draft.peers_certificates.clone(),
             ca_certificate: draft.ca_certificate.clone(),
             verify_cert: draft.verify_cert,
@@ -453,7 +453,7 @@ impl Lowering<'_> {
 
     fn check_identities(&mut self, draft: &Draft, remote: &Remote) {
         let (source, span) = (&draft.source, draft.span.clone());
-        if remote.my_identifier == Identifier::Asn1Dn(None) && remote.certificate.is_none() {
+        if remote.my_identifier == Identifier::Asn1Dn(None) && remote.certificates.is_empty() {
             let message = "`my_identifier asn1dn` without a value is the certificate's subject, but there is no certificate";
             self.error_with_help(
                 source,
@@ -470,13 +470,11 @@ impl Lowering<'_> {
             return;
         }
         let has_key = remote.proposals.iter().any(|proposal| proposal.auth == Authentication::PreSharedKey);
-        if remote.certificate.is_none() && !has_key {
+        if remote.certificates.is_empty() && !has_key {
             let message = "`rsasig` without `certificate_type`: this end has nothing to sign with, and no IKE SA can be made from this block";
             self.warn(source, span.clone(), message);
         }
-        if matches!(remote.certificate, Some(OwnCertificate::PlainRsa { .. }))
-            && remote.peers_certificates.is_empty()
-        {
+        if remote.has_raw_key() && remote.peers_certificates.is_empty() {
             let message = "`certificate_type plain_rsa` without `peers_certfile plain_rsa`: no peer's key is known, so none is let in";
             self.warn(source, span.clone(), message);
         }

@@ -454,14 +454,16 @@ fn certificates_are_joined_to_their_directory() {
         "certificate_type x509 \"c.pem\" \"/k.pem\"; peers_certfile plain_rsa \"1\";\npeers_certfile plain_rsa \"2\"; ca_type x509 \"ca\";",
     );
     let shown = |file: &NamedFile| format!("{} {}", file.place, file.path.display());
-    let Some(OwnCertificate::X509 { certificate, key }) = &remote.certificate else { panic!("{remote:?}") };
+    let [OwnCertificate::X509 { certificate, key }] = remote.certificates.as_slice() else {
+        panic!("{remote:?}")
+    };
     assert_eq!(shown(certificate), "/etc/racoon/racoon.conf:3:23 /etc/racoon/certs/c.pem");
     assert_eq!(shown(key), "/etc/racoon/racoon.conf:3:31 /k.pem");
     let keys: Vec<String> = remote
         .peers_certificates
         .iter()
         .map(|certificate| match certificate {
-            PeerCertificate::PlainRsa(file) => shown(file),
+            PeerCertificate::RawKey(file) => shown(file),
             PeerCertificate::X509(file) => panic!("{file:?}"),
         })
         .collect();
@@ -475,6 +477,17 @@ fn certificates_are_joined_to_their_directory() {
         Some("/etc/racoon/racoon.conf:4:44 /etc/racoon/certs/ca")
     );
     assert!(remote.verify_cert);
+}
+
+#[test]
+fn of_two_certificates_the_last_one_counts() {
+    let remote = remote(
+        "certificate_type plain_rsa \"r\"; certificate_type x509 \"a\" \"b\"; certificate_type x509 \"c\" \"d\";",
+    );
+    let [OwnCertificate::X509 { certificate, .. }] = remote.certificates.as_slice() else {
+        panic!("{remote:?}")
+    };
+    assert!(certificate.path.ends_with("c"));
 }
 
 #[test]

@@ -6,12 +6,12 @@ use coati_config::diag::Diagnostics;
 use coati_config::files::{FileFacts, Memory};
 use ike_crypto::pki::{Issued, KeyKind, Validity, make_authority, make_crl, make_host};
 use ike_crypto::x509::{AltName, Certificate};
-use ike_proto::crypto::credential::Proof;
+use ike_proto::crypto::credential::{Claim, Proof, Verifies};
 use ike_proto::policy::identity::Identity;
 use ike_proto::policy::peer::{LocalId, PeerConfig, Proving};
 use ike_proto::time::WallTime;
 use ike_proto::wire::Cert;
-use ike_proto::wire::registry::{CertEncoding, IdType};
+use ike_proto::wire::registry::{CertEncoding, IdType, SignatureHash};
 
 use crate::reload::{Configuration, FileNames, load};
 
@@ -261,11 +261,223 @@ fn what_cannot_be_used_is_refused_with_its_place_and_a_reason() {
         ("ca_type x509 \"none.pem\";", "cannot read the CA certificate /certs/none.pem"),
         ("peers_certfile x509 \"own.key\";", "there is no certificate in the file"),
         ("peers_certfile plain_rsa \"own.pem\";", "own.pem"),
-        ("my_identifier asn1dn; certificate_type plain_rsa \"own.key\";", "own.key"),
+        ("my_identifier asn1dn; certificate_type plain_rsa \"own.key\";", "a certificate, and there is none"),
     ] {
         let said = refusal(&files(&pki), &racoon("192.0.2.2", &format!("{X509} {option}"), &["rsasig"]));
         assert!(said.contains(why), "{option}:\n{said}");
     }
+}
+
+#[test]
+fn several_certificates_are_kept_in_their_order_and_a_bad_one_is_refused_at_its_place() {
+    let (one, two) = (pki(), pki());
+    let both = files(&one)
+        .with("/etc/two.pem", &two.host.certificate)
+        .with("/etc/two.key", two.host.key.expose())
+        .with("/etc/ca.pem", &two.authority.certificate);
+    let settings = "auth = \"certificate\"\nca = \"ca.pem\"\ncertificates = [\n  { certificate = \"/certs/own.pem\", key = \"/certs/own.key\" },\n  { certificate = \"two.pem\", key = \"two.key\" }]";
+    let auth = peer_of_toml(&both, "", settings).unwrap().auth;
+    let keys: Vec<_> = auth.keys().collect();
+    let der = |pem: &str| Certificate::from_file(pem.as_bytes()).unwrap()[0].der().to_vec();
+    let shown: Vec<_> = keys.iter().map(|key| key.certs()[0].data.clone()).collect();
+    assert_eq!(shown, [der(&one.host.certificate), der(&two.host.certificate)]);
+    // Whoever knows the second authority only asks for the second.
+    let stranger = files(&two).with("/etc/own.pem", &two.host.certificate);
+    let asks =
+        peer_of_toml(&stranger, "", &format!("auth = \"certificate\"\n{OWN}")).unwrap().auth.trust.unwrap();
+    let asked: Vec<_> = keys.iter().map(|key| key.is_asked_for(&asks.requests()[0])).collect();
+    assert_eq!(asked, [false, true]);
+
+    for (path, octets, place) in [
+        ("/etc/two.pem", &b"nothing"[..], "/etc/coati.toml:10:19: error: /etc/two.pem: not a certificate"),
+        ("/etc/two.key", b"nothing", "/etc/coati.toml:10:36: error: /etc/two.key: not a valid private key"),
+        (
+            "/etc/two.key",
+            one.host.key.expose(),
+            "/etc/coati.toml:10:36: error: /etc/two.key: the private key is not",
+        ),
+        ("/certs/own.pem", b"nothing", "/etc/coati.toml:9:19: error: /certs/own.pem: not a certificate"),
+    ] {
+        let said = peer_of_toml(&both.clone().with(path, octets), "", settings).unwrap_err();
+        assert!(said.contains(place), "{place}\n{said}");
+    }
+    // Many peers have the same: what is wrong with it is said once.
+    let many = settings.to_owned() + "\n[peer.c]\naddress = \"192.0.2.3\"\n" + settings;
+    let shared = format!("[defaults]\n{settings}\n");
+    let bad = both.clone().with("/etc/two.key", "nothing");
+    let said = peer_of_toml(&bad, &shared, "[peer.c]\naddress = \"192.0.2.3\"").unwrap_err();
+    assert_eq!(said.matches("not a valid private key").count(), 1, "{said}");
+    let said = peer_of_toml(&bad, "", &many).unwrap_err();
+    assert_eq!(said.matches("not a valid private key").count(), 2, "{said}");
+}
+
+#[test]
+fn the_subject_as_identity_is_that_of_every_certificate() {
+    let (one, two) = (pki(), pki());
+    let names = [AltName::Dns("b.example.org".to_owned())];
+    let (ca, key) = (two.authority.certificate.as_bytes(), two.authority.key.expose());
+    let other = make_host(ca, key, &names, KeyKind::P256, YEARS).unwrap();
+    for (second, good) in [(&two.host, true), (&other, false)] {
+        let files =
+            files(&one).with("/etc/two.pem", &second.certificate).with("/etc/two.key", second.key.expose());
+        let settings = "auth = \"certificate\"\nid = \"dn\"\ncertificates = [{ certificate = \"/certs/own.pem\", key = \"/certs/own.key\" }, { certificate = \"two.pem\", key = \"two.key\" }]";
+        let read = peer_of_toml(&files, "", settings);
+        assert_eq!(read.is_ok(), good);
+        if let Err(said) = read {
+            assert!(said.contains("one is of CN=a.example.org, another of CN=b.example.org"), "{said}");
+        }
+    }
+}
+
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ike-crypto/testdata/");
+
+fn data(name: &str) -> Vec<u8> {
+    std::fs::read(format!("{DATA}{name}")).unwrap()
+}
+
+/// The octets of PEM's first block.
+fn der(pem: &[u8]) -> Vec<u8> {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let text = std::str::from_utf8(pem).unwrap();
+    let letters = text.lines().filter(|line| !line.starts_with('-')).flat_map(str::bytes);
+    let values: Vec<u32> = letters
+        .filter_map(|letter| LETTERS.iter().position(|known| *known == letter))
+        .map(|value| u32::try_from(value).unwrap())
+        .collect();
+    let octets = values.chunks(4).flat_map(|group| {
+        let bits = group.iter().fold(0, |bits, value| bits << 6 | value) << (6 * (4 - group.len()));
+        bits.to_be_bytes()[1..group.len()].to_vec()
+    });
+    octets.collect()
+}
+
+#[test]
+fn raw_keys_are_pem_or_der_of_every_kind_and_pin_one_another() {
+    for (own, public) in [
+        ("ed25519.pem", "ed25519-public.pem"),
+        ("p521.pem", "p521-public.pem"),
+        ("rsa2048-pkcs1.pem", "rsa2048-public.pem"),
+        ("rsa2048.pem", "rsa2048-public.pem"),
+    ] {
+        let (own, public) = (data(own), data(public));
+        for (own, public) in [(own.clone(), public.clone()), (der(&own), der(&public))] {
+            let files = files(&pki()).with("/etc/own.key", &*own).with("/etc/b.pub", &*public);
+            let settings = "auth = \"raw-key\"\nkey = \"own.key\"\npeer-key = \"b.pub\"";
+            let auth = peer_of_toml(&files, "", settings).unwrap().auth;
+            let [Proving::Key(key)] = auth.prove.as_slice() else { panic!("{auth:?}") };
+            assert_eq!(key.certs()[0].encoding, CertEncoding::RAW_PUBLIC_KEY);
+            assert_eq!(key.certs()[0].data, if public[0] == b'-' { der(&public) } else { public });
+            let proof = Proof { certs: key.certs().to_vec(), addresses: Vec::new(), shown: String::new() };
+            let trust = auth.trust.unwrap();
+            let id = Identity::address("192.0.2.2".parse().unwrap()).payload();
+            assert_eq!(trust.check(&id, &proof, WallTime(1_800_000_000)), Ok(None));
+            assert!(trust.pins(&proof) && auth.binds_address);
+        }
+    }
+}
+
+#[test]
+fn several_raw_keys_of_a_peer_may_be_in_several_files_or_in_one() {
+    let (one, two) = (data("ed25519-public.pem"), data("p256-public.pem"));
+    let files = files(&pki())
+        .with("/etc/own.key", &*data("p384.pem"))
+        .with("/etc/one", &*one)
+        .with("/etc/two", &*two)
+        .with("/etc/both", [one, two].concat());
+    for (peer_key, count) in [("\"one\"", 1), ("[\"one\", \"two\"]", 2), ("\"both\"", 2)] {
+        let settings = format!("auth = \"raw-key\"\nkey = \"own.key\"\npeer-key = {peer_key}");
+        let trust = peer_of_toml(&files, "", &settings).unwrap().auth.trust.unwrap();
+        assert_eq!(format!("{trust:?}"), format!("Believed(0 authorities, {count} pinned keys)"));
+    }
+}
+
+#[test]
+fn what_is_no_raw_key_is_refused_at_its_place_with_what_it_is() {
+    let pki = pki();
+    let public = FileFacts { regular: true, owner: 0, mode: 0o644 };
+    let good =
+        files(&pki).with("/etc/own.key", &*data("ed25519.pem")).with("/etc/b.pub", &*data("p256-public.pem"));
+    let settings = "auth = \"raw-key\"\nkey = \"own.key\"\npeer-key = \"b.pub\"";
+    assert!(peer_of_toml(&good, "", settings).is_ok());
+    let weak = good.clone().with_facts("/etc/own.key", public, data("ed25519.pem"));
+    let of = |path: &str, octets: Vec<u8>| good.clone().with(path, octets);
+    for (files, why) in [
+        (weak, "weak file permission 0644"),
+        (
+            of("/etc/own.key", data("encrypted.pem")),
+            "coati.toml:7:7: error: /etc/own.key: the key is encrypted",
+        ),
+        (of("/etc/own.key", data("rsa1024.pem")), "an RSA key of 1024 bits"),
+        (of("/etc/own.key", data("ed25519-public.pem")), "/etc/own.key: there is no key in the file"),
+        (of("/etc/own.key", Vec::new()), "/etc/own.key: error: there is no private key in this file"),
+        (of("/etc/b.pub", data("ed25519.pem")), "coati.toml:8:12: error: /etc/b.pub: this is a private key"),
+        (of("/etc/b.pub", der(&data("p521.pem"))), "/etc/b.pub: this is a private key"),
+        (
+            of("/etc/b.pub", pki.host.certificate.clone().into()),
+            "/etc/b.pub: this is a certificate and no raw key",
+        ),
+        (of("/etc/b.pub", vec![0x30, 3, 2, 1, 0]), "/etc/b.pub: not a valid SubjectPublicKeyInfo"),
+        (of("/etc/b.pub", b": PUB 0s".to_vec()), "/etc/b.pub:1:7: error: expected a number"),
+    ] {
+        let said = peer_of_toml(&files, "", settings).unwrap_err();
+        assert!(said.contains(why), "{why}\n{said}");
+    }
+    let said = peer_of_toml(&good, "", &settings.replace("b.pub", "none")).unwrap_err();
+    assert!(said.contains("coati.toml:8:12: error: cannot read the public key /etc/none"), "{said}");
+}
+
+/// FreeS/WAN's file of a private key in PKCS #1, whose numbers it lists (RFC 8017 appendix A.1.2).
+fn plain_rsa(pkcs1: &[u8]) -> String {
+    let len = |octets: &[u8]| match *octets {
+        [0x82, high, low, ..] => (usize::from(u16::from_be_bytes([high, low])), 3),
+        [0x81, len, ..] => (usize::from(len), 2),
+        [len, ..] => (usize::from(len), 1),
+        [] => panic!("too short"),
+    };
+    let mut rest = &pkcs1[1 + len(&pkcs1[1..]).1..];
+    let mut text = ": RSA {\n".to_owned();
+    for name in [
+        "",
+        "Modulus",
+        "PublicExponent",
+        "PrivateExponent",
+        "Prime1",
+        "Prime2",
+        "Exponent1",
+        "Exponent2",
+        "Coefficient",
+    ] {
+        assert_eq!(rest[0], 2);
+        let (len, header) = len(&rest[1..]);
+        let number = &rest[1 + header..1 + header + len];
+        rest = &rest[1 + header + len..];
+        if !name.is_empty() {
+            let hex: String = number.iter().map(|octet| format!("{octet:02x}")).collect();
+            text += &format!("  {name}: 0x{hex}\n");
+        }
+    }
+    text + "  }\n"
+}
+
+#[test]
+fn a_private_key_of_racoons_plain_rsa_signs_as_the_same_key_in_pem_does() {
+    let pkcs1 = der(&data("rsa2048-pkcs1.pem"));
+    let text = plain_rsa(&pkcs1);
+    let files = files(&pki()).with("/certs/own.rsa", &text).with("/certs/b.rsa", &text);
+    let options = "certificate_type plain_rsa \"own.rsa\"; peers_certfile plain_rsa \"b.rsa\";";
+    let (peer, said) = peer(&files, &racoon("192.0.2.2", options, &["rsasig"]));
+    let [Proving::Key(own)] = peer.auth.prove.as_slice() else { panic!("{said}") };
+    assert_eq!(own.certs()[0].data, der(&data("rsa2048-public.pem")));
+    let verifies = Verifies { hashes: vec![SignatureHash::SHA2_256], methods: None };
+    let octets = b"the octets to be signed".to_vec();
+    let auth = own.sign(&verifies, &octets).unwrap();
+    // The private key in the peer's file counts by its public half.
+    let id = Identity::address("192.0.2.2".parse().unwrap()).payload();
+    let claim = |octets| Claim { id: id.clone(), certs: Vec::new(), auth: auth.clone(), octets };
+    let trust = peer.auth.trust.unwrap();
+    assert!(trust.verify(&claim(octets), WallTime(1_800_000_000)).is_ok());
+    assert!(trust.verify(&claim(b"other octets".to_vec()), WallTime(1_800_000_000)).is_err());
+    assert!(!peer.auth.send_cert && !peer.auth.send_certreq);
 }
 
 #[test]
