@@ -60,6 +60,14 @@ enum Command {
         /// The peer's address.
         remote: IpAddr,
     },
+    /// Prints what a pair's peer proved itself by, as PEM: its certificate and those between it and the authority, or its raw
+    /// public key. `coati pki show` says what is in it.
+    PeerCertificate {
+        /// Our address.
+        local: IpAddr,
+        /// The peer's address.
+        remote: IpAddr,
+    },
     /// Deletes a pair's SAs here and at the peer; its policies stay.
     Delete {
         /// Our address.
@@ -182,6 +190,7 @@ fn answer(cli: &Cli) -> Result<String, Error> {
         Command::Reauthenticate { local, remote } => {
             client.reauthenticate(local, remote).map(|()| String::new())
         }
+        Command::PeerCertificate { local, remote } => client.peer_certificate(local, remote),
         Command::Delete { local, remote } => client.delete(local, remote).map(|()| String::new()),
         Command::Stop => client.stop().map(|()| String::new()),
         Command::Leave => client.leave().map(|()| String::new()),

@@ -148,6 +148,17 @@ impl Client {
         self.call("Reauthenticate", json!({ "local": local, "remote": remote })).map(drop)
     }
 
+    /// What the peer of a pair proved itself by: its certificate and those between it and the authority, or its raw public
+    /// key, as PEM.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if there is no IKE SA, or the peer proved itself by a pre-shared key; any other [`Error`].
+    pub fn peer_certificate(&mut self, local: IpAddr, remote: IpAddr) -> Result<String, Error> {
+        let answer = self.call("PeerCertificate", json!({ "local": local, "remote": remote }))?;
+        let pem = answer.get("pem").and_then(Value::as_str);
+        pem.map(str::to_owned).ok_or_else(|| Error::Unreadable("there is no `pem` in it".to_owned()))
+    }
+
     /// Deletes a pair's SAs.
     ///
     /// # Errors

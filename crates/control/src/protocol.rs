@@ -126,6 +126,8 @@ pub enum Request {
     Initiate(Pair),
     /// `Reauthenticate`
     Reauthenticate(Pair),
+    /// `PeerCertificate`
+    PeerCertificate(Pair),
     /// `Delete`
     Delete(Pair),
     /// `Stop`
@@ -194,6 +196,7 @@ pub fn understand(call: &Call) -> Result<Request, Reply> {
         (INTERFACE, "Leave") => bare(call, Request::Leave),
         (INTERFACE, "Initiate") => pair(call).map(Request::Initiate),
         (INTERFACE, "Reauthenticate") => pair(call).map(Request::Reauthenticate),
+        (INTERFACE, "PeerCertificate") => pair(call).map(Request::PeerCertificate),
         (INTERFACE, "Delete") => pair(call).map(Request::Delete),
         (INTERFACE, "Establish") => traffic(call).map(Request::Establish),
         (INTERFACE, "Flush") => flush(call).map(Request::Flush),
@@ -377,6 +380,7 @@ mod tests {
             "Reload",
             "Initiate",
             "Reauthenticate",
+            "PeerCertificate",
             "Delete",
             "Stop",
             "Leave",
@@ -387,7 +391,9 @@ mod tests {
         assert_eq!(names, all);
         for name in names {
             let parameters = match name {
-                "Initiate" | "Reauthenticate" | "Delete" => json!({ "local": "::1", "remote": "::2" }),
+                "Initiate" | "Reauthenticate" | "PeerCertificate" | "Delete" => {
+                    json!({ "local": "::1", "remote": "::2" })
+                }
                 "Establish" => json!({ "source": "::1", "destination": "::2/64", "protocol": 0 }),
                 "Flush" => json!({ "what": "isakmp" }),
                 _ => json!({}),

@@ -22,6 +22,7 @@ use coati_control::client::{Client as Daemon, Error as ClientError, Watch};
 use coati_control::event::{Event, Kind};
 use coati_control::protocol::{DEFAULT_SOCKET, Flush, Pair, RACOON_SOCKET};
 use coati_control::status::Status;
+use ike_crypto::x509::Certificate;
 use jiff::tz::TimeZone;
 use xfrm_sys::{Client, Protocol, Xfrm};
 use zeroize::Zeroizing;
@@ -165,11 +166,9 @@ fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure> {
             Err(Failure(format!("cannot log {user} out: IKEv2 has no XAuth, so nobody is logged in")))
         }
         Command::GetCert(saopts) => {
-            let pair = (saopts.source.address, saopts.destination.address);
-            Err(Failure(format!(
-                "there is no certificate of {} at {}: the daemon keeps none",
-                pair.1, pair.0
-            )))
+            let (local, remote) = (saopts.source.address, saopts.destination.address);
+            let pem = connect(options)?.peer_certificate(local, remote)?;
+            Ok(out.write_all(&own_der(&pem, remote)?)?)
         }
         Command::Status { json } => {
             let status = connect(options)?.status()?;
@@ -181,6 +180,14 @@ fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure> {
             Ok(out.write_all(text.as_bytes())?)
         }
     }
+}
+
+/// The peer's own certificate, the first of `pem`, in DER: what racoonctl wrote.
+fn own_der(pem: &str, remote: IpAddr) -> Result<Vec<u8>, Failure> {
+    let raw = || Failure(format!("{remote} proved itself by a raw public key: it has no certificate"));
+    let certificates = Certificate::from_file(pem.as_bytes());
+    let own = certificates.ok().and_then(|certificates| certificates.into_iter().next()).ok_or_else(raw)?;
+    Ok(own.der().to_vec())
 }
 
 /// The text of `setkey -D`, keys included: only who may ask the kernel gets it, whatever the socket's mode is.

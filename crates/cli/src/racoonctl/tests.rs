@@ -290,6 +290,20 @@ fn an_end_has_three_forms_and_a_port_counts_where_there_are_ports() {
 }
 
 #[test]
+fn of_what_proved_a_peer_its_own_certificate_is_written_in_der() {
+    let data = |name: &str| {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../ike-crypto/testdata");
+        std::fs::read_to_string(PathBuf::from(dir).join(name)).unwrap()
+    };
+    let remote: IpAddr = "192.0.2.2".parse().unwrap();
+    let both = data("pss-host.pem") + &data("old-root.pem");
+    let own = Certificate::from_file(data("pss-host.pem").as_bytes()).unwrap().remove(0);
+    assert_eq!(own_der(&both, remote).unwrap(), own.der());
+    let Err(Failure(why)) = own_der(&data("ed25519-public.pem"), remote) else { panic!("no certificate") };
+    assert!(why.contains("192.0.2.2 proved itself by a raw public key"), "{why}");
+}
+
+#[test]
 fn a_way_to_a_gateway_begins_at_an_address_of_ours() {
     assert_eq!(source_for("127.0.0.9".parse().unwrap()).unwrap(), "127.0.0.1".parse::<IpAddr>().unwrap());
 }

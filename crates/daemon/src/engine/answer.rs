@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use coati_control::protocol::{Flush, Reply, Request, Traffic};
+use coati_control::protocol::{Flush, Pair, Reply, Request, Traffic};
+use ike_crypto::credential::to_pem;
 use ike_proto::endpoint::Command;
+use ike_proto::policy::peer_db::Credential;
 use ike_proto::policy::sad::SaKey;
 use ike_proto::policy::selector::{Net, Selector, Side};
 use serde_json::json;
@@ -30,6 +32,7 @@ impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
             Request::Reauthenticate(pair) => {
                 self.command(Command::Reauthenticate { local: pair.local, remote: pair.remote })
             }
+            Request::PeerCertificate(pair) => self.peer_certificate(pair),
             Request::Delete(pair) => self.command(Command::Delete { local: pair.local, remote: pair.remote }),
             Request::Establish(traffic) => self.establish(&traffic),
             Request::Flush(what) => self.flush_sas(what),
@@ -52,6 +55,17 @@ impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
         match self.with(|endpoint, cx| endpoint.handle_command(cx, command)) {
             Ok(()) => Reply::done(),
             Err(misuse) => Reply::refused(&misuse.to_string()),
+        }
+    }
+
+    /// What the peer proved itself by. Nothing of it is secret.
+    fn peer_certificate(&self, Pair { local, remote }: Pair) -> Reply {
+        match self.parts.endpoint.credential(local, remote) {
+            None => Reply::refused(&format!("there is no IKE SA between {local} and {remote}")),
+            Some(Credential::SharedKey(_)) => Reply::refused(&format!(
+                "{remote} proved itself by a pre-shared key: it has no certificate here"
+            )),
+            Some(Credential::Signature(proof)) => Reply::of(json!({ "pem": to_pem(&proof.certs) })),
         }
     }
 

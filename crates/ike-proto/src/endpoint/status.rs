@@ -9,6 +9,7 @@ use crate::ids::{ChildId, ChildSpi, IkeSpi, PolicyIndex, Reqid, Role, SaId};
 use crate::ike_sa::IkeSa;
 use crate::output::Flow;
 use crate::policy::identity::Identity;
+use crate::policy::peer_db::Credential;
 use crate::policy::sad::Mode;
 use crate::policy::selector::Selector;
 use crate::time::Instant;
@@ -116,6 +117,15 @@ impl Endpoint {
     pub fn pair_status(&self, local: IpAddr, remote: IpAddr) -> Option<PairStatus> {
         let key = PairKey { local, remote };
         self.pairs.get(&key).map(|pair| self.status(key, pair))
+    }
+
+    /// What proved the peer of two addresses, in the newest IKE SA that is established between them; `None` where none is.
+    #[must_use]
+    pub fn credential(&self, local: IpAddr, remote: IpAddr) -> Option<&Credential> {
+        let pair = self.pairs.get(&PairKey { local, remote })?;
+        let established = pair.sas.iter().filter_map(|id| self.sas.get(id)).filter(|sa| sa.is_established());
+        let newest = established.map(|sa| &sa.common.core).max_by_key(|core| core.since)?;
+        newest.credential.as_ref()
     }
 
     fn status(&self, key: PairKey, pair: &Pair) -> PairStatus {

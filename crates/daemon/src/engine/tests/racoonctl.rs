@@ -32,6 +32,18 @@ async fn a_pair_is_established_by_its_traffic_and_once() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn a_peer_without_a_certificate_or_an_sa_has_none_to_be_shown() {
+    let (mut a, mut b) = two_hosts();
+    let pair = protocol::Pair { local: A.parse().unwrap(), remote: B.parse().unwrap() };
+    let refused = ask(&mut a, Request::PeerCertificate(pair)).await;
+    assert!(refused.parameters.to_string().contains("no IKE SA between 127.0.0.1 and"), "{refused:?}");
+    assert_eq!(ask(&mut a, Request::Initiate(pair)).await.error, None);
+    until(&mut a, &mut b, both_have_a_pair).await;
+    let refused = ask(&mut a, Request::PeerCertificate(pair)).await;
+    assert!(refused.parameters.to_string().contains("by a pre-shared key"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn ike_sas_that_are_flushed_go_at_both_ends_and_the_policies_stay() {
     let (mut a, mut b) = connected().await;
     let policies = a.fake.policies();
