@@ -4,7 +4,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
-use ike_crypto::pki::{KeyKind, Validity, make_authority, make_crl, make_host};
+use coati_config::plain_rsa;
+use ike_crypto::pki::{KeyKind, Validity, make_authority, make_crl, make_host, make_key};
+use ike_crypto::sign::{SigningKey, VerifyingKey};
 use ike_crypto::x509::{AltName, Certificate};
 use ike_proto::secret::Secret;
 use nix::fcntl::{Flock, FlockArg};
@@ -74,6 +76,23 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N", default_value_t = 30, value_parser = days())]
         days: u64,
     },
+    /// Makes a key for each host that needs no certificate: HOST.key, and HOST.pub for its peers to pin (`peer-key`).
+    Key {
+        #[command(flatten)]
+        place: Place,
+        /// A host; it names the files.
+        #[arg(value_name = "HOST", required = true)]
+        hosts: Vec<String>,
+        /// The kind of the keys.
+        #[arg(long, value_enum, default_value_t)]
+        key_type: KeyName,
+    },
+    /// Prints the public key, as PEM, of a private key, a certificate or a FreeS/WAN key file.
+    Public {
+        /// PEM, DER or FreeS/WAN's.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Shows certificates, lists of revoked ones and keys, by whomever they were made; never a secret.
     Show {
         /// PEM or DER. Authorities and keys among them are tried on the certificates.
@@ -141,6 +160,10 @@ pub(crate) fn run(command: &Command, now: u64) -> Result<Printed, String> {
         Command::Crl { place, days } => {
             write_crl(&place.dir, &[], now.saturating_sub(BEFORE), now + days * DAY).map(Printed::good)
         }
+        Command::Key { place, hosts, key_type } => {
+            make_keys(&place.dir, hosts, (*key_type).into()).map(Printed::good)
+        }
+        Command::Public { file } => public_of(file).map(Printed::good),
         Command::Show { files, json } => Ok(show::run(files, *json, now)),
     }
 }
@@ -179,6 +202,44 @@ fn issue(dir: &Path, hosts: &[String], kind: KeyKind, validity: Validity) -> Res
     }
     files.commit()?;
     Ok(said)
+}
+
+fn make_keys(dir: &Path, hosts: &[String], kind: KeyKind) -> Result<String, String> {
+    private_directory(dir)?;
+    let mut files = FreshFiles::new();
+    let mut said = String::new();
+    for host in hosts {
+        let file = file_name(host)?;
+        let made = make_key(kind).map_err(|error| format!("{host}: {error}"))?;
+        let at = |ending: &str| dir.join(format!("{file}.{ending}"));
+        files.add(at("key"), made.key.expose(), SECRET)?;
+        files.add(at("pub"), made.public.as_bytes(), PUBLIC)?;
+        said += &format!("{}  {}\n", at("key").display(), at("pub").display());
+    }
+    files.commit()?;
+    Ok(said)
+}
+
+/// The public key of whatever is in a file.
+fn public_of(path: &Path) -> Result<String, String> {
+    let octets = Secret::new(show::read(path)?);
+    let octets = octets.expose();
+    let shown = path.display();
+    if plain_rsa::is_plain(octets) {
+        let (keys, said) = plain_rsa::parse_public(&shown.to_string(), octets);
+        let keys = keys.ok_or_else(|| said.to_string().trim_end().to_owned())?;
+        let read = keys.iter().map(|key| VerifyingKey::from_rsa(&key.modulus, &key.exponent));
+        let read: Result<String, _> = read.map(|key| key.map(|key| key.to_pem())).collect();
+        return read.map_err(|error| format!("{shown}: {error}"));
+    }
+    if let Ok(keys) = VerifyingKey::all_from_file(octets) {
+        return Ok(keys.iter().map(VerifyingKey::to_pem).collect());
+    }
+    if let Some(own) = Certificate::from_file(octets).ok().and_then(|all| all.into_iter().next()) {
+        return own.key().map(VerifyingKey::to_pem).map_err(|error| format!("{shown}: {error}"));
+    }
+    let key = SigningKey::from_file(octets).map_err(|error| format!("{shown}: {error}"))?;
+    Ok(key.public().to_pem())
 }
 
 /// A name as it goes into subjectAltName. Wildcards are not issued: peers refuse them unless told otherwise.
@@ -256,7 +317,6 @@ fn write_crl(dir: &Path, revoked: &[Certificate], from: u64, to: u64) -> Result<
 mod tests {
     use super::*;
     use crate::testing::{names_in, scratch_dir};
-    use ike_crypto::sign::SigningKey;
     use ike_crypto::x509::{Crl, Problem, Revocation, TrustStore, Wildcards, binds};
     use ike_proto::policy::identity::Identity;
     use std::os::unix::fs::PermissionsExt as _;
@@ -310,6 +370,59 @@ mod tests {
         }
         let key = SigningKey::from_file(&fs::read(dir.join("a.example.org.key")).unwrap()).unwrap();
         assert_eq!(own.key().unwrap(), key.public());
+    }
+
+    #[test]
+    fn a_key_without_a_certificate_has_its_public_half_beside_it() {
+        let dir = scratch_dir("pki-key").join("pki");
+        let make = |hosts: &[&str], key_type| {
+            let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+            run(&Command::Key { place: place(&dir), hosts, key_type }, NOW)
+        };
+        make(&["a", "b"], KeyName::Ed25519).unwrap();
+        make(&["c"], KeyName::P384).unwrap();
+        assert_eq!(names_in(&dir), ["a.key", "a.pub", "b.key", "b.pub", "c.key", "c.pub"]);
+        assert!(make(&["d", "a"], KeyName::P256).unwrap_err().contains("a.key is there already"));
+        assert!(make(&["../e"], KeyName::P256).is_err());
+        for name in ["a", "b", "c"] {
+            let key = dir.join(format!("{name}.key"));
+            assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+            let public = fs::read_to_string(dir.join(format!("{name}.pub"))).unwrap();
+            let read = SigningKey::from_file(&fs::read(&key).unwrap()).unwrap();
+            assert_eq!(VerifyingKey::from_file(public.as_bytes()).unwrap(), *read.public());
+            assert_eq!(public_of(&key).unwrap(), public);
+        }
+        assert_eq!(names_in(&dir).len(), 6, "a set that fails leaves nothing");
+    }
+
+    #[test]
+    fn the_public_key_of_each_kind_of_file_is_the_one_that_openssl_prints() {
+        let data = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../ike-crypto/testdata"));
+        for (file, public) in [
+            ("ed25519.pem", "ed25519-public.pem"),
+            ("p521.pem", "p521-public.pem"),
+            ("rsa2048-pkcs1.pem", "rsa2048-public.pem"),
+            ("old-root.pem", "rsa2048-public.pem"),
+            ("rsa2048-public.pem", "rsa2048-public.pem"),
+        ] {
+            let expected = fs::read_to_string(data.join(public)).unwrap();
+            assert_eq!(public_of(&data.join(file)).unwrap(), expected, "{file}");
+        }
+        let dir = scratch_dir("pki-public");
+        let plain = dir.join("plain");
+        let rsa = VerifyingKey::from_file(&fs::read(data.join("rsa2048-public.pem")).unwrap()).unwrap();
+        // SubjectPublicKeyInfo of RSA 2048: the modulus stands before the five octets of the exponent.
+        let spki = rsa.spki();
+        let modulus = &spki[spki.len() - 261..spki.len() - 5];
+        let hex: String = modulus.iter().map(|octet| format!("{octet:02x}")).collect();
+        fs::write(&plain, format!(": PUB 0x03010001{hex}\n")).unwrap();
+        assert_eq!(public_of(&plain).unwrap(), rsa.to_pem());
+        for (file, why) in
+            [("rsa1024.pem", "1024 bits"), ("encrypted.pem", "passphrase"), ("none", "cannot read")]
+        {
+            let said = public_of(&data.join(file)).unwrap_err();
+            assert!(said.contains(why), "{file}: {said}");
+        }
     }
 
     #[test]

@@ -54,6 +54,14 @@ pub struct Issued {
     pub key: Secret,
 }
 
+/// A key that needs no certificate (RFC 7670), both halves PEM; the private one is PKCS #8 without a passphrase.
+pub struct RawKey {
+    /// For the peers.
+    pub public: String,
+    /// For a file that its owner alone can read.
+    pub key: Secret,
+}
+
 /// Why nothing was made.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PkiError {
@@ -144,6 +152,16 @@ pub fn make_host(
         .validate(&[certificate.der()], validity.from)
         .map_err(|problem| PkiError::Refused(Box::new(problem)))?;
     Ok(Issued { certificate: certificate.pem(), key: key_file(&own)? })
+}
+
+/// Makes a key whose public half the peers are given.
+///
+/// # Errors
+/// The library could not make it.
+pub fn make_key(kind: KeyKind) -> Result<RawKey, PkiError> {
+    let key = key_file(&generate(kind)?)?;
+    let public = SigningKey::from_file(key.expose()).map_err(PkiError::Key)?.public().to_pem();
+    Ok(RawKey { public, key })
 }
 
 /// The authority of two files that belong together.
@@ -275,6 +293,12 @@ impl rcgen::SigningKey for Signer<'_> {
 impl fmt::Debug for Issued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Issued({} octets of PEM, {:?})", self.certificate.len(), self.key)
+    }
+}
+
+impl fmt::Debug for RawKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RawKey({} octets of PEM, {:?})", self.public.len(), self.key)
     }
 }
 
