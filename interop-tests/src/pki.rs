@@ -18,6 +18,8 @@ pub enum Key {
     P256,
     /// ECDSA on P-384.
     P384,
+    /// ECDSA on P-521.
+    P521,
     /// RSA with a modulus of so many bits.
     Rsa(u16),
 }
@@ -107,6 +109,7 @@ fn make(directory: &Path, name: &str, key: Key, extensions: &str, issuer: Option
         Key::Ed25519 => &["ED25519"],
         Key::P256 => &["EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
         Key::P384 => &["EC", "-pkeyopt", "ec_paramgen_curve:P-384"],
+        Key::P521 => &["EC", "-pkeyopt", "ec_paramgen_curve:P-521"],
         Key::Rsa(length) => {
             bits = format!("rsa_keygen_bits:{length}");
             &["RSA", "-pkeyopt", &bits]
@@ -170,6 +173,17 @@ impl CoatiPki {
     pub fn issue(&self, name: &str, address: IpAddr, key: &str) -> Result<Issued> {
         self.run("issue", &["--key-type", key, &format!("{name}.example.org,{address}")])?;
         Ok(self.issued(name))
+    }
+
+    /// Makes a key without a certificate: gives the private and the public half.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn raw_key(stage: &Stage, name: &str, key: &str) -> Result<[PathBuf; 2]> {
+        let directory = stage.pki("raw")?.join("coati");
+        let pki = CoatiPki { program: stage.programs.join("coati"), directory };
+        pki.run("key", &["--key-type", key, name])?;
+        Ok(["key", "pub"].map(|ending| pki.directory.join(format!("{name}.{ending}"))))
     }
 
     /// What has been issued under this name.

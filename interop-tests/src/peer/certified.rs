@@ -1,7 +1,7 @@
 //! Ends that prove themselves by certificates: where either daemon has its files, and what its configuration says.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Coati, Config, Kind, Peer, StrongSwan, coati, strongswan};
 use crate::failure::{Context, Result};
@@ -121,6 +121,33 @@ pub fn give_strongswan(stage: &Stage, host: &Host, credentials: &Credentials) ->
         }
     }
     Ok(())
+}
+
+/// Puts a raw key of its own and the peer's public key where swanctl looks for them.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn give_strongswan_raw(stage: &Stage, host: &Host, own: &[PathBuf; 2], peers: &Path) -> Result<()> {
+    let root = stage.work(host)?.join("strongswan");
+    for name in ["pubkey", "private"] {
+        let directory = root.join(name);
+        fs::create_dir_all(&directory).context(|| format!("cannot make {}", directory.display()))?;
+    }
+    copy(&own[0], &root.join("private/own.pem"))?;
+    copy(&own[1], &root.join("pubkey/own.pem"))?;
+    copy(peers, &root.join("pubkey/peer.pem"))
+}
+
+/// swanctl.conf with raw keys both ways.
+pub fn swanctl_conf_raw(text: &str) -> String {
+    let raw = |side: &str, key: &str| {
+        (
+            format!("{side} {{\n            auth = psk"),
+            format!("{side} {{\n            auth = pubkey\n            pubkeys = {key}"),
+        )
+    };
+    let sides = [raw("local", "own.pem"), raw("remote", "peer.pem")];
+    sides.iter().fold(text.to_owned(), |text, (psk, raw)| text.replace(psk, raw))
 }
 
 /// Puts lines into the section of charon in strongswan.conf, for a charon that is not started yet.

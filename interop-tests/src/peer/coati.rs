@@ -23,7 +23,7 @@ const START: Duration = Duration::from_secs(20);
 /// told otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
-    /// racoon.conf; psk.txt stands beside it.
+    /// racoon.conf, beside which psk.txt stands, or a coati.toml.
     pub racoon: PathBuf,
     /// Files for `--policy`; none where the policies are in the kernel already.
     pub policies: Vec<PathBuf>,
@@ -56,6 +56,16 @@ impl Files {
             Ok((name, fs::read_to_string(&file).context(|| format!("cannot read {}", file.display()))?))
         };
         Self::write_texts(stage, host, &[read("racoon.conf")?, read("psk.txt")?, read("ipsec-tools.conf")?])
+    }
+
+    /// Writes a coati.toml, whose policies are those of its peers.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn native(stage: &Stage, host: &Host, text: &str) -> Result<Self> {
+        let file = stage.work(host)?.join("coati.toml");
+        fs::write(&file, text).context(|| format!("cannot write {}", file.display()))?;
+        Ok(Files { racoon: file, policies: Vec::new(), on_demand: true })
     }
 
     fn write_texts(stage: &Stage, host: &Host, texts: &[(&str, String)]) -> Result<Self> {
@@ -225,6 +235,46 @@ impl Coati {
     pub fn initiate(&self, local: IpAddr, remote: IpAddr) -> Result<()> {
         let addresses = [local, remote].map(|address| address.to_string());
         process::output(self.ask().arg("initiate").args(addresses)).map(|_| ())
+    }
+
+    /// Has it delete a pair's SAs, here and at the peer.
+    ///
+    /// # Errors
+    /// When it refuses.
+    pub fn delete(&self, local: IpAddr, remote: IpAddr) -> Result<()> {
+        let addresses = [local, remote].map(|address| address.to_string());
+        process::output(self.ask().arg("delete").args(addresses)).map(|_| ())
+    }
+
+    /// What the peer of a pair proved itself by, as `coati peer-certificate` prints it.
+    ///
+    /// # Errors
+    /// When the daemon has nothing.
+    pub fn peer_certificate(&self, local: IpAddr, remote: IpAddr) -> Result<String> {
+        let addresses = [local, remote].map(|address| address.to_string());
+        process::output(self.ask().arg("peer-certificate").args(addresses))
+    }
+
+    /// The octets that `racoonctl get-cert` writes, by a racoonctl that is made in `directory`.
+    ///
+    /// # Errors
+    /// When it cannot be called, or has nothing.
+    pub fn get_cert(&self, directory: &Path, local: IpAddr, remote: IpAddr) -> Result<Vec<u8>> {
+        let racoonctl = directory.join("racoonctl");
+        if !racoonctl.exists() {
+            std::os::unix::fs::symlink(&self.client, &racoonctl)
+                .context(|| "cannot call coati racoonctl".to_owned())?;
+        }
+        let mut command = self.host.command(&racoonctl);
+        command.arg("-s").arg(&self.socket).args(["get-cert", "isakmp", "inet"]);
+        command.args([local, remote].map(|address| address.to_string()));
+        let done = command.output().context(|| "cannot run racoonctl".to_owned())?;
+        crate::ensure!(
+            done.status.success(),
+            "racoonctl get-cert failed: {}",
+            String::from_utf8_lossy(&done.stderr).trim()
+        );
+        Ok(done.stdout)
     }
 
     /// Has it read its files anew, and gives its warnings.

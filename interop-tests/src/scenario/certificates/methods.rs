@@ -45,7 +45,7 @@ const USUAL: Plan = Plan {
 
 const WITHOUT_RFC7427: &str = "signature_authentication = no\n";
 
-const PLANS: [Plan; 10] = [
+const PLANS: [Plan; 12] = [
     Plan { name: "ed25519", key: Key::Ed25519, words: ["ED25519"; 2], ..USUAL },
     Plan { name: "ecdsa-p256", words: ["ECDSA_WITH_SHA256_DER"; 2], always: Some(Kind::Coati), ..USUAL },
     Plan { name: "ecdsa-p384", key: Key::P384, words: ["ECDSA_WITH_SHA384_DER"; 2], ..USUAL },
@@ -69,6 +69,14 @@ const PLANS: [Plan; 10] = [
         key: Key::P384,
         charon: WITHOUT_RFC7427,
         words: ["ECDSA-384 signature"; 2],
+        ..USUAL
+    },
+    Plan { name: "ecdsa-p521", key: Key::P521, words: ["ECDSA_WITH_SHA512_DER"; 2], ..USUAL },
+    Plan {
+        name: "ecdsa-p521-method-11",
+        key: Key::P521,
+        charon: WITHOUT_RFC7427,
+        words: ["ECDSA-521 signature"; 2],
         ..USUAL
     },
     Plan {

@@ -1,7 +1,11 @@
 //! Hosts that prove themselves by certificates: each kind of key and method in both roles, shared keys one way, chains,
-//! revoked certificates, a roll of the authority, and peers that reach for what is not theirs.
+//! several certificates of one host, raw keys, names, revoked and expired certificates, a roll of the authority, and peers that
+//! reach for what is not theirs.
 
+mod chosen;
+mod identities;
 mod methods;
+mod raw;
 mod revoked;
 mod roll;
 mod strangers;
@@ -16,6 +20,9 @@ use crate::wait;
 
 pub(super) fn all() -> Vec<Scenario> {
     let mut all = methods::all();
+    all.extend(chosen::all());
+    all.extend(raw::all());
+    all.extend(identities::all());
     all.extend(revoked::all());
     all.extend(roll::all());
     all.extend(strangers::all());
