@@ -92,6 +92,42 @@ impl Authority {
         make(&self.directory, name, key, &extensions, Some(&self.own))
     }
 
+    /// Makes a host's certificate that expires so many seconds from now, by the clock of the machine.
+    ///
+    /// # Errors
+    /// When OpenSSL fails.
+    pub fn issue_short_lived(&self, name: &str, address: IpAddr, key: Key, seconds: u32) -> Result<Issued> {
+        let made = self.issue(name, address, key)?;
+        let at = |ending: &str| self.directory.join(format!("{name}.short.{ending}"));
+        let (request, database, certificate) = (at("csr"), at("index"), at("pem"));
+        let configuration = at("cnf");
+        let text = format!(
+            "[req]\ndistinguished_name = name\n[name]\n[ca]\ndefault_ca = own\n[own]\ndatabase = {}\n\
+             new_certs_dir = {}\nserial = {}\npolicy = any\nx509_extensions = extensions\n[any]\norganizationName = optional\n\
+             commonName = supplied\n[extensions]\nbasicConstraints = critical, CA:FALSE\n\
+             keyUsage = critical, digitalSignature\nsubjectAltName = IP:{address}\n",
+            database.display(),
+            self.directory.display(),
+            at("serial").display()
+        );
+        for (file, text) in [(&configuration, text.as_str()), (&database, "")] {
+            fs::write(file, text).context(|| format!("cannot write {}", file.display()))?;
+        }
+        let end = process::output(
+            Command::new("date")
+                .args(["-u", "-d"])
+                .args([format!("+{seconds} seconds"), "+%Y%m%d%H%M%SZ".to_owned()]),
+        )?;
+        let mut ask = Command::new("openssl");
+        ask.args(["req", "-new", "-subj"]).arg(format!("/O=Interop/CN={name}")).arg("-config");
+        process::output(ask.arg(&configuration).arg("-key").arg(&made.key).arg("-out").arg(&request))?;
+        let mut sign = Command::new("openssl");
+        sign.args(["ca", "-batch", "-notext", "-create_serial", "-md", "sha256", "-enddate", end.trim()]);
+        sign.arg("-config").arg(&configuration).arg("-in").arg(&request).arg("-out").arg(&certificate);
+        process::output(sign.arg("-cert").arg(&self.own.certificate).arg("-keyfile").arg(&self.own.key))?;
+        Ok(Issued { certificate, key: made.key })
+    }
+
     /// Its certificate.
     pub fn certificate(&self) -> &Path {
         &self.own.certificate

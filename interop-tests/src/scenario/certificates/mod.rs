@@ -3,6 +3,7 @@
 //! reach for what is not theirs.
 
 mod chosen;
+mod expiry;
 mod identities;
 mod methods;
 mod raw;
@@ -23,6 +24,7 @@ pub(super) fn all() -> Vec<Scenario> {
     all.extend(chosen::all());
     all.extend(raw::all());
     all.extend(identities::all());
+    all.extend(expiry::all());
     all.extend(revoked::all());
     all.extend(roll::all());
     all.extend(strangers::all());
