@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use crate::diag::{Diagnostic, Severity};
+use crate::diag::{Diagnostic, Diagnostics, Severity};
 
 /// No configuration file is longer than this, in octets.
 pub const LARGEST_FILE: u64 = 64 << 20;
@@ -45,6 +45,23 @@ pub fn check_private(name: &str, what: &str, facts: FileFacts, files: &dyn Files
         return Err(refusal.help("`chmod 600` the file"));
     }
     Ok(())
+}
+
+/// Reads a configuration's main file and has it parsed; one that cannot be read is an error at its name.
+pub(crate) fn load_configuration<T>(
+    path: &Path,
+    files: &dyn Files,
+    parse: impl FnOnce(&[u8]) -> (Option<T>, Diagnostics),
+) -> (Option<T>, Diagnostics) {
+    match files.read(path) {
+        Ok((_, octets)) => parse(&octets),
+        Err(error) => {
+            let mut diagnostics = Diagnostics::new();
+            let message = format!("cannot read the configuration: {error}");
+            diagnostics.push(Diagnostic::about_file(Severity::Error, &path.display().to_string(), message));
+            (None, diagnostics)
+        }
+    }
 }
 
 /// Where configuration files come from.

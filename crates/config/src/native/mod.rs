@@ -20,8 +20,8 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
-use crate::diag::{Diagnostic, Diagnostics, Severity, Source};
-use crate::files::Files;
+use crate::diag::{Diagnostics, Source};
+use crate::files::{Files, load_configuration};
 use crate::psk::PskFile;
 use crate::racoon::RacoonConfig;
 use crate::setkey::PolicySet;
@@ -51,15 +51,7 @@ pub fn is_native(path: &Path) -> bool {
 /// Reads a coati.toml and the key files it names. The configuration is there if there are no errors.
 #[must_use]
 pub fn load(path: &Path, files: &dyn Files) -> (Option<NativeConfig>, Diagnostics) {
-    match files.read(path) {
-        Ok((_, octets)) => parse(path, &octets, files),
-        Err(error) => {
-            let mut diagnostics = Diagnostics::new();
-            let message = format!("cannot read the configuration: {error}");
-            diagnostics.push(Diagnostic::about_file(Severity::Error, &path.display().to_string(), message));
-            (None, diagnostics)
-        }
-    }
+    load_configuration(path, files, |octets| parse(path, octets, files))
 }
 
 /// Parses the text of a coati.toml that is named `path`; `files` is for the key files it names.

@@ -19,8 +19,8 @@ mod parser;
 
 use std::path::Path;
 
-use crate::diag::{Diagnostic, Diagnostics, Severity, Source};
-use crate::files::Files;
+use crate::diag::{Diagnostics, Source};
+use crate::files::{Files, load_configuration};
 
 pub use feature::{Feature, Use};
 pub use lookup::{Ambiguous, SaInfoQuery};
@@ -29,15 +29,7 @@ pub use model::RacoonConfig;
 /// Reads a racoon.conf and everything it includes. The configuration is there if there are no errors.
 #[must_use]
 pub fn load(path: &Path, files: &dyn Files) -> (Option<RacoonConfig>, Diagnostics) {
-    match files.read(path) {
-        Ok((_, octets)) => parse(path, &octets, files),
-        Err(error) => {
-            let mut diagnostics = Diagnostics::new();
-            let message = format!("cannot read the configuration: {error}");
-            diagnostics.push(Diagnostic::about_file(Severity::Error, &path.display().to_string(), message));
-            (None, diagnostics)
-        }
-    }
+    load_configuration(path, files, |octets| parse(path, octets, files))
 }
 
 /// Parses the text of a racoon.conf that is named `path`; `files` is for what it includes and for `keyid` files.
