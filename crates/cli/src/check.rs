@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use coati_config::diag::{Diagnostic, Diagnostics, Severity};
+use coati_config::diag::{Diagnostic, Diagnostics, Note, Severity};
 use coati_config::files::{Disk, Files};
 use coati_config::language::Language;
 use coati_config::setkey::{FwdCopies, PolicySet, check_keyable};
@@ -16,7 +16,8 @@ use crate::Printed;
 /// What is checked.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// racoon.conf, psk.txt, setkey's files, coati.toml: by their names, else by their words.
+    /// racoon.conf, psk.txt, setkey's files, coati.toml: by their names, else by their words. Beside one racoon.conf, setkey's
+    /// files are its policies: each needs a remote, a sainfo and a key.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Weak algorithms are errors. (They are never used, but replaced.)
@@ -31,6 +32,9 @@ pub(crate) struct Arguments {
     /// Tunnels, which the daemon does not key, are warnings.
     #[arg(long)]
     ignore_tunnel: bool,
+    /// Each file by itself: not what it names (keys, certificates, scripts), as for files of another host.
+    #[arg(long)]
+    alone: bool,
 }
 
 /// Languages by name.
@@ -57,6 +61,20 @@ impl From<LanguageName> for Language {
     }
 }
 
+/// A configuration that a daemon might be given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// racoon.conf or coati.toml.
+    pub configuration: PathBuf,
+    /// setkey's files.
+    pub policies: Vec<PathBuf>,
+    /// Tunnels are warnings.
+    pub ignore_tunnel: bool,
+}
+
+/// What the daemon would say of a configuration with all that it names, before it starts.
+pub type AsDaemon = fn(&Candidate) -> Diagnostics;
+
 /// One file and what is said of it.
 struct Checked<'a> {
     path: &'a Path,
@@ -65,10 +83,13 @@ struct Checked<'a> {
 }
 
 /// Checks the files.
-pub(crate) fn run(arguments: &Arguments) -> Printed {
+pub(crate) fn run(arguments: &Arguments, as_daemon: AsDaemon) -> Printed {
     let language = arguments.language.map(Language::from);
     let mut checked: Vec<Checked<'_>> =
         arguments.files.iter().map(|path| check(path, language, arguments.ignore_tunnel, &Disk)).collect();
+    if !arguments.alone {
+        check_together(&mut checked, arguments.ignore_tunnel, as_daemon);
+    }
     for file in checked.iter_mut().filter(|_| arguments.strict) {
         file.said = core::mem::take(&mut file.said).with_weak_as_errors();
     }
@@ -126,6 +147,32 @@ fn policies((set, said): &(PolicySet, Diagnostics), ignore_tunnel: bool) -> Diag
     all
 }
 
+/// Adds what only the daemon finds: of a configuration, all that it names; of policies, what their traffic wants.
+fn check_together(checked: &mut [Checked<'_>], ignore_tunnel: bool, as_daemon: AsDaemon) {
+    let of = |language: Language| {
+        let is_it = move |file: &&Checked<'_>| file.language == Some(language);
+        checked.iter().filter(is_it).map(|file| file.path.to_owned()).collect::<Vec<_>>()
+    };
+    let (racoons, natives, setkeys) = (of(Language::Racoon), of(Language::Native), of(Language::Setkey));
+    // Of several configurations nobody can say whose the policies are.
+    let policies = if racoons.len() == 1 { setkeys } else { Vec::new() };
+    let candidates = racoons
+        .into_iter()
+        .map(|configuration| (configuration, policies.clone()))
+        .chain(natives.into_iter().map(|configuration| (configuration, Vec::new())));
+    for (configuration, policies) in candidates {
+        let mut more =
+            as_daemon(&Candidate { configuration: configuration.clone(), policies, ignore_tunnel });
+        for file in checked.iter_mut() {
+            file.said.append_new(more.take_about(&file.path.display().to_string()));
+        }
+        // What is said of files that the configuration names stands with it.
+        if let Some(file) = checked.iter_mut().find(|file| file.path == configuration) {
+            file.said.append_new(more);
+        }
+    }
+}
+
 fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
@@ -133,31 +180,29 @@ fn counted(count: usize, what: &str) -> String {
 fn text(file: &Checked<'_>, styled: bool) -> String {
     let language = file.language.map(|language| format!(" ({})", language.name())).unwrap_or_default();
     let (errors, warnings) = (counted(file.said.errors(), "error"), counted(file.said.warnings(), "warning"));
-    format!("{}{}{language}: {errors}, {warnings}\n", file.said.render(styled), file.path.display())
+    let path = file.path.display();
+    format!("{}{}{path}{language}: {errors}, {warnings}\n", file.said.render(styled), noted(file))
+}
+
+/// What options mean now that do not mean quite what they meant.
+fn noted(file: &Checked<'_>) -> String {
+    let notes = file.said.notes();
+    if notes.is_empty() {
+        return String::new();
+    }
+    let lines: String = notes.iter().map(|note| format!("  {note}\n")).collect();
+    format!("By their nearest meaning in IKEv2:\n{lines}\n")
 }
 
 fn object(file: &Checked<'_>) -> Value {
-    let diagnostics: Vec<Value> = file
-        .said
-        .iter()
-        .map(|said| {
-            json!({
-                "severity": said.severity.to_string(),
-                "file": &*said.place.file,
-                "line": said.place.line,
-                "column": said.place.column,
-                "message": said.message,
-                "help": said.help,
-            })
-        })
-        .collect();
     json!({
         "path": file.path.display().to_string(),
         "language": file.language.map(Language::name),
         "verdict": file.said.verdict(),
         "errors": file.said.errors(),
         "warnings": file.said.warnings(),
-        "diagnostics": diagnostics,
+        "diagnostics": file.said.to_json(),
+        "nearest_meanings": file.said.notes().iter().map(Note::to_json).collect::<Value>(),
     })
 }
 
@@ -169,11 +214,22 @@ mod tests {
 
     const REMOTE: &str = "remote anonymous { exchange_mode main; proposal { encryption_algorithm 3des; hash_algorithm sha256; authentication_method pre_shared_key; dh_group modp2048; } }\n";
 
-    fn checked(files: &[PathBuf], strict: bool) -> (Vec<Value>, bool) {
+    fn arguments(files: &[PathBuf]) -> Arguments {
         let files = files.to_vec();
-        let arguments = Arguments { files, strict, json: true, language: None, ignore_tunnel: false };
-        let Printed { text, success } = run(&arguments);
+        Arguments { files, strict: false, json: true, language: None, ignore_tunnel: false, alone: false }
+    }
+
+    fn said_nothing(_: &Candidate) -> Diagnostics {
+        Diagnostics::new()
+    }
+
+    fn objects(arguments: &Arguments, as_daemon: AsDaemon) -> (Vec<Value>, bool) {
+        let Printed { text, success } = run(arguments, as_daemon);
         (serde_json::from_str(&text).unwrap(), success)
+    }
+
+    fn checked(files: &[PathBuf], strict: bool) -> (Vec<Value>, bool) {
+        objects(&Arguments { strict, ..arguments(files) }, said_nothing)
     }
 
     #[test]
@@ -241,10 +297,69 @@ mod tests {
         let dir = scratch_dir("check-text");
         let path = dir.join("coati.toml");
         fs::write(&path, "lokal = 1\n").unwrap();
-        let arguments =
-            Arguments { files: vec![path], strict: false, json: false, language: None, ignore_tunnel: false };
-        let text = run(&arguments).text;
+        let text = run(&Arguments { json: false, ..arguments(&[path]) }, said_nothing).text;
         assert!(text.contains("1 | lokal = 1\n  | ^^^^^"), "{text}");
         assert!(text.ends_with("coati.toml (coati): 1 error, 0 warnings\n"), "{text}");
+    }
+    #[test]
+    fn nearest_meanings_are_listed_with_their_place_and_are_no_warnings() {
+        let dir = scratch_dir("check-notes");
+        let path = dir.join("racoon.conf");
+        let text = "remote anonymous { exchange_mode main;\n  dpd_delay 20; dpd_delay 30;\n  proposal { encryption_algorithm aes; hash_algorithm sha256; authentication_method pre_shared_key; dh_group 14; } }\n";
+        fs::write(&path, text).unwrap();
+        let (objects, _) = checked(core::slice::from_ref(&path), false);
+        assert_eq!(objects[0]["warnings"], 1, "{objects:?}");
+        let notes = objects[0]["nearest_meanings"].as_array().unwrap();
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        let expected = (&json!("dpd_delay 20"), &json!("remote"), &json!(2), &json!(3));
+        assert_eq!(
+            (&notes[0]["option"], &notes[0]["block"], &notes[0]["line"], &notes[0]["column"]),
+            expected
+        );
+        let text =
+            run(&Arguments { json: false, ..arguments(core::slice::from_ref(&path)) }, said_nothing).text;
+        let line = format!(
+            "\nBy their nearest meaning in IKEv2:\n  {}:2:3: dpd_delay 20: a peer is asked ",
+            path.display()
+        );
+        assert!(text.contains(&line), "{text}");
+    }
+
+    #[test]
+    fn what_the_daemon_finds_stands_with_the_file_it_is_about_and_once() {
+        let dir = scratch_dir("check-together");
+        let at = |name: &str, text: &str| {
+            let path = dir.join(name);
+            crate::fresh::replace(&path, text.as_bytes(), 0o600).unwrap();
+            path
+        };
+        let files = [
+            at("racoon.conf", REMOTE),
+            at("ipsec-tools.conf", "spdadd 192.0.2.1 192.0.2.2 any -P out ipsec esp/transport//require;\n"),
+        ];
+        fn daemon(candidate: &Candidate) -> Diagnostics {
+            let mut said = racoon::load(&candidate.configuration, &Disk).1;
+            let names = candidate.policies.iter().map(|path| (path.display().to_string(), "no key"));
+            let names: Vec<_> = names.chain([("/etc/psk.txt".to_owned(), "cannot read it")]).collect();
+            for (name, message) in names {
+                said.push(Diagnostic::about_file(Severity::Error, &name, message));
+            }
+            said
+        }
+        let messages = |object: &Value| -> Vec<String> {
+            let said = object["diagnostics"].as_array().unwrap().iter();
+            said.map(|said| said["message"].as_str().unwrap().to_owned()).collect()
+        };
+        let (together, success) = objects(&arguments(&files), daemon);
+        assert!(!success);
+        let of_racoon = messages(&together[0]);
+        assert_eq!((of_racoon.len(), &*of_racoon[2]), (3, "cannot read it"), "{of_racoon:?}");
+        assert_eq!(messages(&together[1]), ["no key"]);
+        let (alone, success) = objects(&Arguments { alone: true, ..arguments(&files) }, daemon);
+        assert!(success);
+        assert_eq!((messages(&alone[0]).len(), messages(&alone[1]).len()), (2, 0));
+        // Whose the policies are is not known of two configurations.
+        let two = [files[0].clone(), at("racoon2.conf", REMOTE), files[1].clone()];
+        assert_eq!(messages(&objects(&arguments(&two), daemon).0[2]), [""; 0]);
     }
 }

@@ -25,6 +25,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use coati_control::client::{Client, Error};
 use coati_control::protocol::{DEFAULT_SOCKET, RACOON_SOCKET};
 
+pub use check::{AsDaemon, Candidate};
+
 /// Speaks to coatid, the keying daemon.
 #[derive(Debug, Parser)]
 #[command(name = "coati", version, arg_required_else_help = true)]
@@ -116,9 +118,10 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// Runs the command with these arguments, the program's name in front.
+/// Runs the command with these arguments, the program's name in front. `as_daemon` is how the daemon reads a configuration, for
+/// `coati check`.
 #[must_use]
-pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn main(arguments: impl IntoIterator<Item = OsString>, as_daemon: AsDaemon) -> ExitCode {
     let cli = Cli::parse_from(arguments);
     if let Command::Policy(command) = &cli.command {
         return policy::main(command);
@@ -126,7 +129,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Command::Mesh(command) = &cli.command {
         return mesh::main(command, &sockets(&cli));
     }
-    match alone(&cli.command).unwrap_or_else(|| ask(&cli).map_err(|error| error.to_string())) {
+    match alone(&cli.command, as_daemon).unwrap_or_else(|| ask(&cli).map_err(|error| error.to_string())) {
         Ok(Printed { text, success }) => match std::io::stdout().lock().write_all(text.as_bytes()) {
             // A reader that has seen enough (`| head`) is no failure.
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error.to_string()),
@@ -138,11 +141,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// What needs no daemon.
-fn alone(command: &Command) -> Option<Result<Printed, String>> {
+fn alone(command: &Command, as_daemon: AsDaemon) -> Option<Result<Printed, String>> {
     match command {
         Command::Pki(command) => Some(pki::run(command, seconds_since_1970())),
         Command::Psk(arguments) => Some(psk::run(arguments).map(Printed::good)),
-        Command::Check(arguments) => Some(Ok(check::run(arguments))),
+        Command::Check(arguments) => Some(Ok(check::run(arguments, as_daemon))),
         Command::Convert(arguments) => Some(convert::run(arguments).map(Printed::good)),
         _ => None,
     }

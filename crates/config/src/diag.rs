@@ -86,10 +86,20 @@ impl Source {
     pub fn quote(&self, span: Range<usize>, most: usize) -> String {
         let text = self.text.get(span).unwrap_or_default();
         let line = text.lines().next().unwrap_or_default();
-        match line.char_indices().nth(most) {
-            Some((cut, _)) => format!("{}...", line.get(..cut).unwrap_or_default()),
-            None => line.to_owned(),
-        }
+        shortened(line, most)
+    }
+
+    /// The text from an offset to the first `end` as it may be shown, its blanks and lines run together, shortened to `most`
+    /// characters.
+    #[must_use]
+    pub(crate) fn quote_to(&self, start: usize, end: u8, most: usize) -> String {
+        let rest = self.text.get(start..).unwrap_or_default();
+        // Twice as much is looked at as is shown: what follows may be the rest of a large file.
+        let window = rest.char_indices().nth(most * 2).map_or(rest.len(), |(at, _)| at);
+        let text = rest.get(..window).unwrap_or_default();
+        let text = text.split(char::from(end)).next().unwrap_or_default();
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        shortened(&words, most)
     }
 
     /// Index of the line that holds `offset`, and its range without the newline.
@@ -98,6 +108,14 @@ impl Source {
         let start = self.line_starts.get(line).copied().unwrap_or(0);
         let end = self.line_starts.get(line + 1).map_or(self.text.len(), |next| next - 1);
         (line, start..end.max(start))
+    }
+}
+
+/// A text of `most` characters, and `...` for the rest.
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((cut, _)) => format!("{}...", text.get(..cut).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }
 
@@ -235,6 +253,19 @@ impl Diagnostic {
         self.span.as_ref().map(|(source, span)| source.quote(span.clone(), most))
     }
 
+    /// As a JSON object; `help` is null if there is none.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "severity": self.severity.to_string(),
+            "file": &*self.place.file,
+            "line": self.place.line,
+            "column": self.place.column,
+            "message": self.message,
+            "help": self.help,
+        })
+    }
+
     /// The message with its source line, as a compiler shows it; `styled` adds colours.
     #[must_use]
     pub fn render(&self, styled: bool) -> String {
@@ -284,10 +315,46 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+/// An option that is fine, and does not mean quite what it meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Where it is used first.
+    pub place: Place,
+    /// In which block.
+    pub block: String,
+    /// The option as the file has it.
+    pub written: String,
+    /// What it means now.
+    pub meaning: &'static str,
+}
+
+impl Note {
+    /// As a JSON object.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "file": &*self.place.file,
+            "line": self.place.line,
+            "column": self.place.column,
+            "block": self.block,
+            "option": self.written,
+            "meaning": self.meaning,
+        })
+    }
+}
+
+/// One line: `file:line:column: option: meaning`.
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.place, self.written, self.meaning)
+    }
+}
+
 /// Everything said about the files of one load, in the order it was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diagnostics {
     kept: Vec<Diagnostic>,
+    notes: Vec<Note>,
     errors: usize,
     warnings: usize,
 }
@@ -296,7 +363,7 @@ impl Diagnostics {
     /// Nothing said yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { kept: Vec::new(), errors: 0, warnings: 0 }
+        Self { kept: Vec::new(), notes: Vec::new(), errors: 0, warnings: 0 }
     }
 
     /// Says one thing more. Of very many, the first thousand are kept and the rest only counted.
@@ -312,9 +379,54 @@ impl Diagnostics {
         }
     }
 
+    /// Takes out what is said about one file.
+    #[must_use]
+    pub fn take_about(&mut self, file: &str) -> Self {
+        let mut taken = Self::new();
+        for diagnostic in core::mem::take(&mut self.kept) {
+            if &*diagnostic.place.file == file {
+                match diagnostic.severity {
+                    Severity::Error => self.errors -= 1,
+                    Severity::Warning => self.warnings -= 1,
+                }
+                taken.push(diagnostic);
+            } else {
+                self.kept.push(diagnostic);
+            }
+        }
+        taken
+    }
+
+    /// Says of what `other` says that which is not said yet.
+    pub fn append_new(&mut self, other: Self) {
+        for diagnostic in other.kept {
+            if !self.kept.contains(&diagnostic) {
+                self.push(diagnostic);
+            }
+        }
+    }
+
+    /// Each as a JSON object, as `coati check --json` and `cargo xtask corpus` show it.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        self.kept.iter().map(Diagnostic::to_json).collect()
+    }
+
+    /// Notes what an option that is fine means now.
+    pub(crate) fn note(&mut self, note: Note) {
+        self.notes.push(note);
+    }
+
+    /// What options that are fine mean now, each once, in the order of the text: neither errors nor warnings.
+    #[must_use]
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
     /// Says all that `other` says.
     pub fn append(&mut self, other: Self) {
         let (errors, warnings) = (other.errors, other.warnings);
+        self.notes.extend(other.notes);
         let (errors_before, warnings_before) = (self.errors, self.warnings);
         for diagnostic in other.kept {
             self.push(diagnostic);
@@ -325,7 +437,7 @@ impl Diagnostics {
     /// The same with weak algorithms as errors, for `--strict`.
     #[must_use]
     pub fn with_weak_as_errors(self) -> Self {
-        let mut strict = Self::new();
+        let mut strict = Self { notes: self.notes, ..Self::new() };
         let (errors, warnings) = (self.errors, self.warnings);
         for mut diagnostic in self.kept {
             if diagnostic.weak_algorithm {

@@ -436,9 +436,9 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
 
     fn say_hooks(&self) {
         let remotes = &self.parts.configuration.racoon().remotes;
-        for complaint in hooks::complaints(remotes.iter().flat_map(|remote| &remote.scripts)) {
-            tracing::warn!("{complaint}");
-        }
+        let complaints =
+            hooks::complaints(remotes.iter().flat_map(|remote| &remote.scripts), std::path::Path::to_owned);
+        complaints.iter().for_each(|complaint| tracing::warn!("{complaint}"));
     }
 }
 

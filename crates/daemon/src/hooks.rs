@@ -14,6 +14,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use coati_config::diag::{Diagnostic, Diagnostics, Severity};
 use coati_config::racoon::model::{Script, ScriptEvent};
 use ike_proto::ids::{IkeSpi, SaId};
 use ike_proto::output::{Event, Flow, What, cause};
@@ -57,20 +58,26 @@ const EMPTY: [&str; 14] = [
     "XAUTH_USER",
 ];
 
-/// What is wrong with scripts, as far as can be seen before they are run.
+/// What is wrong with scripts, as far as can be seen before they are run: warnings. `seen` says where a script is now.
 #[must_use]
-pub fn complaints<'a>(scripts: impl IntoIterator<Item = &'a Script>) -> Vec<String> {
+pub fn complaints<'a>(
+    scripts: impl IntoIterator<Item = &'a Script>,
+    seen: impl Fn(&Path) -> PathBuf,
+) -> Diagnostics {
     let wrong = |path: &Path| match std::fs::metadata(path) {
         Err(error) => Some(error.to_string()),
         Ok(meta) if !meta.is_file() => Some("it is no file".to_owned()),
         Ok(meta) if meta.permissions().mode() & 0o111 == 0 => Some("it is not executable".to_owned()),
         Ok(_) => None,
     };
-    let of = |script: &Script| {
-        wrong(&script.path)
-            .map(|why| format!("{}: {} will not run: {why}", script.place, script.path.display()))
-    };
-    scripts.into_iter().filter_map(of).collect()
+    let mut said = Diagnostics::new();
+    for Script { place, path, .. } in scripts {
+        if let Some(why) = wrong(&seen(path)) {
+            let message = format!("{} will not run: {why}", path.display());
+            said.push(Diagnostic::about_place(Severity::Warning, place.clone(), message));
+        }
+    }
+    said
 }
 
 /// An IKE SA as its `phase1_up` saw it.

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use coati_config::diag::{Diagnostic, Diagnostics, Place};
+use coati_config::diag::Place;
 use coati_config::files::{Disk, FileFacts, Files};
 use coati_config::language::Language;
 use interop_tests::ensure;
@@ -89,24 +89,9 @@ fn judge(name: &Path, files: &Folder) -> Result<Value> {
         "verdict": said.verdict(),
         "errors": said.errors(),
         "warnings": said.warnings(),
-        "diagnostics": diagnostics(&said),
+        "diagnostics": said.to_json(),
         "model": model,
     }))
-}
-
-fn diagnostics(said: &Diagnostics) -> Vec<Value> {
-    said.iter().map(diagnostic).collect()
-}
-
-fn diagnostic(said: &Diagnostic) -> Value {
-    json!({
-        "severity": said.severity.to_string(),
-        "file": &*said.place.file,
-        "line": said.place.line,
-        "column": said.place.column,
-        "message": said.message,
-        "help": said.help,
-    })
 }
 
 /// `file:line:column`.

@@ -65,7 +65,7 @@ impl Files {
     pub fn native(stage: &Stage, host: &Host, text: &str) -> Result<Self> {
         let file = stage.work(host)?.join("coati.toml");
         fs::write(&file, text).context(|| format!("cannot write {}", file.display()))?;
-        Ok(Files { racoon: file, policies: Vec::new(), on_demand: true })
+        Ok(Files { racoon: file, policies: Vec::new(), on_demand: true, arguments: Vec::new() })
     }
 
     fn write_texts(stage: &Stage, host: &Host, texts: &[(&str, String)]) -> Result<Self> {

@@ -228,6 +228,12 @@ pub(crate) fn group(written: &str) -> Fate<KeId> {
     }
 }
 
+/// Whether a group is one that racoon did not have: all that are no modular exponentiation.
+pub(crate) fn is_elliptic(written: &str) -> bool {
+    const ELLIPTIC: [KeId; 4] = [KeId::ECP256, KeId::ECP384, KeId::ECP521, KeId::CURVE25519];
+    matches!(group(written), Fate::Sound(ke) if ELLIPTIC.contains(&ke))
+}
+
 /// What becomes of an authentication method.
 pub(crate) fn method(name: &str) -> Result<Authentication, String> {
     match name {

@@ -139,6 +139,8 @@ pub(crate) enum Remark {
     XauthLogin,
     ProposalCheckExact,
     LifetimeByte,
+    /// `rekey on`, `rekey force`: nothing is said.
+    Rekey,
     RekeyOff,
 }
 

@@ -13,6 +13,7 @@ mod include;
 mod lexer;
 mod lookup;
 mod lower;
+mod meaning;
 pub mod model;
 pub mod options;
 mod parser;
@@ -37,6 +38,7 @@ pub fn load(path: &Path, files: &dyn Files) -> (Option<RacoonConfig>, Diagnostic
 pub fn parse(path: &Path, octets: &[u8], files: &dyn Files) -> (Option<RacoonConfig>, Diagnostics) {
     let mut diagnostics = Diagnostics::new();
     let statements = include::statements(path, octets, files, &mut diagnostics);
+    meaning::note(&statements, &mut diagnostics);
     let config = lower::lower(statements, files, &mut diagnostics);
     diagnostics.sort();
     ((!diagnostics.has_errors()).then_some(config), diagnostics)

@@ -16,7 +16,7 @@ use xfrm_sys::{Events, Xfrm};
 use super::{Driver, Order};
 use crate::clock::Moment;
 use crate::control::Ask;
-use crate::status::{Facts, Pair};
+use crate::status::{self, Facts};
 
 impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
     pub(super) fn handle_ask(&mut self, ask: Ask) {
@@ -133,13 +133,13 @@ impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
             BTreeMap::<SaKey, _>::new()
         });
         let engine = self.parts.endpoint.pairs();
-        let is_open = |(local, remote): &Pair| {
+        let is_open = |(local, remote): &status::Pair| {
             self.open.contains(&(*local, *remote))
                 || self.policies.between(*local, *remote).any(|policy| policy.template.optional)
         };
         let pairs =
             self.configured.keys().copied().chain(engine.iter().map(|pair| (pair.local, pair.remote)));
-        let open: BTreeSet<Pair> = pairs.filter(is_open).collect();
+        let open: BTreeSet<status::Pair> = pairs.filter(is_open).collect();
         let facts = Facts {
             moment: Moment::take(),
             started: self.started,

@@ -9,7 +9,7 @@ mod traffic;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use coati_config::diag::{Diagnostic, Diagnostics, Severity};
 use coati_config::files::Files;
@@ -27,7 +27,9 @@ use ike_proto::policy::spd;
 use ike_proto::time::Duration;
 
 use crate::cli::PortsAsked;
+use crate::hooks::complaints;
 use crate::kernel::Probe;
+use crate::privileges::Role;
 use crate::refusal::Refusal;
 use crate::sockets::Listen;
 use credentials::Credentials;
@@ -102,39 +104,74 @@ pub struct Configuration {
 /// Every fault with its place.
 pub fn load(names: &FileNames, files: &dyn Files) -> Result<(Configuration, Diagnostics), Refusal> {
     let mut said = Diagnostics::new();
-    let read = match native::is_native(&names.racoon) {
-        true => read_native(names, files, &mut said),
-        false => read_racoon(names, files, &mut said),
-    };
-    let Some((racoon, psks, policies)) = read else { return Err(Refusal::Files(said)) };
+    match read(names, files, Player::Coatid, &mut said) {
+        Some(configuration) if !said.has_errors() => Ok((configuration, said)),
+        _ => Err(Refusal::Files(said)),
+    }
+}
+
+/// What the daemon would say of the files before it starts, for `coati check`. The policies may be meant for setkey.
+#[must_use]
+pub fn examine(names: &FileNames, files: &dyn Files) -> Diagnostics {
+    let mut said = Diagnostics::new();
+    let Some(configuration) = read(names, files, Player::Setkey, &mut said) else { return said };
+    let role = configuration.privsep().map(Role::of).transpose().map(Option::flatten);
+    let refusals = [configuration.listens(PortsAsked::default()).err(), role.as_ref().err().cloned()];
+    for refusal in refusals.into_iter().flatten() {
+        let file = names.racoon.display().to_string();
+        said.push(Diagnostic::about_file(Severity::Error, &file, refusal.to_string()));
+    }
+    let role = role.ok().flatten();
+    let seen = |path: &Path| role.as_ref().map_or_else(|| path.to_owned(), |role| role.outer(path));
+    said.append(complaints(configuration.racoon.remotes.iter().flat_map(|remote| &remote.scripts), seen));
+    said
+}
+
+/// Who carries out a file in setkey's language.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Player {
+    Coatid,
+    Setkey,
+}
+
+/// What the files say, if every one of them could be understood; it may be wrong all the same.
+fn read(
+    names: &FileNames,
+    files: &dyn Files,
+    player: Player,
+    said: &mut Diagnostics,
+) -> Option<Configuration> {
+    let (racoon, psks, policies) = match native::is_native(&names.racoon) {
+        true => read_native(names, files, said),
+        false => read_racoon(names, files, player, said),
+    }?;
     said.append(racoon.refuse_all_but(GRANTED));
-    say_without_effect(&racoon, &mut said);
-    let children = racoon.sainfos.iter().map(|sainfo| peer::child_config(sainfo, &mut said)).collect();
-    let mut credentials = Credentials::new(&racoon, files, &mut said);
+    say_without_effect(&racoon, said);
+    let children = racoon.sainfos.iter().map(|sainfo| peer::child_config(sainfo, said)).collect();
+    let mut credentials = Credentials::new(&racoon, files, said);
     let mut peers: Vec<PeerConfig> =
-        racoon.remotes.iter().map(|remote| peer::peer_config(remote, &mut credentials, &mut said)).collect();
+        racoon.remotes.iter().map(|remote| peer::peer_config(remote, &mut credentials, said)).collect();
     if names.other_ports {
         peers.iter_mut().for_each(|peer| peer.port = None);
     }
-    peer::check_selection(&racoon, &mut said);
-    let Some(psks) = psks else { return Err(Refusal::Files(said)) };
+    peer::check_selection(&racoon, said);
     if names.beside_racoon {
-        say_left_to_racoon(&racoon, &mut said);
+        say_left_to_racoon(&racoon, said);
     }
     let beside_racoon = names.beside_racoon;
-    let configuration = Configuration { racoon, psks, policies, peers, children, beside_racoon };
-    configuration.check_policies(&mut said);
-    if said.has_errors() { Err(Refusal::Files(said)) } else { Ok((configuration, said)) }
+    let configuration = Configuration { racoon, psks: psks?, policies, peers, children, beside_racoon };
+    configuration.check_policies(said);
+    Some(configuration)
 }
 
 /// The model, the keys if they could be read, and the policies if files say any.
 type Read = (RacoonConfig, Option<PskFile>, Option<PolicySet>);
 
 /// racoon.conf, psk.txt and setkey's files.
-fn read_racoon(names: &FileNames, files: &dyn Files, said: &mut Diagnostics) -> Option<Read> {
+fn read_racoon(names: &FileNames, files: &dyn Files, player: Player, said: &mut Diagnostics) -> Option<Read> {
     let (racoon, more) = racoon::load(&names.racoon, files);
     said.append(more);
-    let policies = load_policies(names, files, said);
+    let policies = load_policies(names, files, player, said);
     let racoon = racoon?;
     let (psks, more) = psk::load(&racoon.pre_shared_key, files, true);
     said.append(more);
@@ -157,14 +194,21 @@ fn read_native(names: &FileNames, files: &dyn Files, said: &mut Diagnostics) -> 
     Some((racoon, Some(psks), policies))
 }
 
-fn load_policies(names: &FileNames, files: &dyn Files, said: &mut Diagnostics) -> Option<PolicySet> {
+fn load_policies(
+    names: &FileNames,
+    files: &dyn Files,
+    player: Player,
+    said: &mut Diagnostics,
+) -> Option<PolicySet> {
     if names.policies.is_empty() {
         return None;
     }
     let (read, more) = setkey::load(&names.policies, files);
     said.append(more);
     let read = read?;
-    say_unplayed(&read, said);
+    if player == Player::Coatid {
+        say_unplayed(&read, said);
+    }
     let (set, more) = PolicySet::of(&read, FwdCopies::Made);
     said.append(more);
     said.append(setkey::check_keyable(&set.policies, names.ignore_tunnel));
@@ -226,7 +270,7 @@ impl Configuration {
 
     /// `path pidfile`, unless racoon has its there.
     #[must_use]
-    pub fn pid_file(&self) -> Option<&std::path::Path> {
+    pub fn pid_file(&self) -> Option<&Path> {
         self.racoon.pid_file.as_deref().filter(|_| !self.beside_racoon)
     }
 

@@ -8,8 +8,8 @@ use coati_config::setkey::model::{
 use coati_config::setkey::{FwdCopies, PolicySet, check_keyable};
 use serde_json::{Value, json};
 
+use super::place;
 use super::psk::key;
-use super::{diagnostics, place};
 
 pub(super) fn model(file: PolicyFile) -> Value {
     let files = [file];
@@ -20,7 +20,7 @@ pub(super) fn model(file: PolicyFile) -> Value {
         "replaces": file.replaces,
         "commands": file.commands.iter().map(command).collect::<Vec<_>>(),
         "policies": set.policies.iter().map(policy).collect::<Vec<_>>(),
-        "coatid": diagnostics(&said),
+        "coatid": said.to_json(),
     })
 }
 

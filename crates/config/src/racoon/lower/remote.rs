@@ -253,7 +253,7 @@ impl Lowering<'_> {
 
     fn remote_remark(&mut self, source: &Arc<Source>, span: Range<usize>, remark: Remark) {
         match remark {
-            Remark::Cosmetic => {}
+            Remark::Cosmetic | Remark::Rekey => {}
             Remark::Situation => {
                 let message = "this situation was never implemented: IPsec has `identity_only`";
                 self.error(source, span, message);

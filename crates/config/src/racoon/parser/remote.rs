@@ -208,9 +208,9 @@ impl Parser<'_, '_> {
             ),
             _ => (
                 &[
-                    ("on", W::Remark(Remark::Cosmetic)),
+                    ("on", W::Remark(Remark::Rekey)),
                     ("off", W::Remark(Remark::RekeyOff)),
-                    ("force", W::Remark(Remark::Cosmetic)),
+                    ("force", W::Remark(Remark::Rekey)),
                 ],
                 "`on`, `off` or `force`",
             ),

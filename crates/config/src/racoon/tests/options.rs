@@ -2,7 +2,7 @@
 
 use super::super::options::{Block, Fate, OPTIONS, OptionRow, markdown};
 use super::*;
-use crate::diag::Severity;
+use crate::diag::{Note, Severity};
 
 /// A whole file with this option in it.
 fn file_with(row: &OptionRow) -> String {
@@ -90,6 +90,36 @@ fn every_option_has_the_fate_that_the_table_says() {
             assert_eq!(wishes, [], "{row}");
         }
     }
+}
+
+#[test]
+fn what_comes_nearest_is_noted_where_it_is_used_and_nothing_else_is() {
+    for row in OPTIONS {
+        let text = file_with(row);
+        let (_, said) = parse(Path::new("/etc/racoon/racoon.conf"), text.as_bytes(), &Memory::new());
+        let noted = |row: &OptionRow| said.notes().iter().filter(|note| note.meaning == row.meaning).count();
+        assert_eq!(noted(row), usize::from(row.fate == Fate::Nearest), "{row}\n{text}\n{:?}", said.notes());
+        let about_signatures = |note: &Note| text.contains("rsasig") && note.written.ends_with("rsasig");
+        let others = said.notes().iter().filter(|note| note.meaning != row.meaning);
+        assert_eq!(others.filter(|note| !about_signatures(note)).count(), 0, "{row}: {:?}", said.notes());
+    }
+}
+
+#[test]
+fn a_note_shows_the_option_as_the_file_has_it_once_and_also_beside_errors() {
+    let text = "listen { adminsock \"/run/a.sock\" \"root\" \"adm\"\n\t0660; }\nremote 192.0.2.1 { exchange_mode main;\n  dpd_delay =20;\n  proposal { encryption_algorithm aes; hash_algorithm sha256; authentication_method pre_shared_key; dh_group 19; } }\nremote 192.0.2.2 inherit 192.0.2.1 { dpd_delay 30; rekey force; }\nsainfo anonymous { encryption_algorithm aes 256, chacha20poly1305; lifetime byte 5 MB; authentication_algorithm hmac_sha256; compression_algorithm deflate; }\n";
+    let (config, said) = parse(Path::new("r.conf"), text.as_bytes(), &Memory::new());
+    assert!(config.is_none() && said.errors() == 1, "{said}");
+    let shown: Vec<_> =
+        said.notes().iter().map(|note| format!("{} {}: {}", note.place, note.block, note.written)).collect();
+    let expected = [
+        "r.conf:1:10 listen: adminsock \"/run/a.sock\" \"root\" \"adm\" 0660",
+        "r.conf:4:3 remote: dpd_delay =20",
+        "r.conf:5:110 proposal: dh_group 19",
+        "r.conf:6:52 remote: rekey force",
+        "r.conf:7:41 sainfo: encryption_algorithm aes 256, chacha20poly1305",
+    ];
+    assert_eq!(shown, expected);
 }
 
 #[test]
