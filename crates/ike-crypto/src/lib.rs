@@ -63,6 +63,8 @@ impl Provider for DefaultProvider {
             KeId::MODP2048 => Some(&modp::MODP2048),
             KeId::MODP3072 => Some(&modp::MODP3072),
             KeId::MODP4096 => Some(&modp::MODP4096),
+            KeId::MODP6144 => Some(&modp::MODP6144),
+            KeId::MODP8192 => Some(&modp::MODP8192),
             KeId::ECP256 => Some(&ec::ECP256),
             KeId::ECP384 => Some(&ec::ECP384),
             KeId::ECP521 => Some(&ec::ECP521),
@@ -128,7 +130,7 @@ mod tests {
     fn only_the_named_algorithms_are_there() {
         let groups: Vec<_> =
             (0..=u16::MAX).map(KeId).filter(|id| DefaultProvider.key_exchange(*id).is_some()).collect();
-        assert_eq!(groups.iter().map(|id| id.0).collect::<Vec<_>>(), [14, 15, 16, 19, 20, 21, 31]);
+        assert_eq!(groups.iter().map(|id| id.0).collect::<Vec<_>>(), [14, 15, 16, 17, 18, 19, 20, 21, 31]);
 
         let prfs: Vec<_> =
             (0..=u16::MAX).map(PrfId).filter(|id| DefaultProvider.prf(*id).is_some()).collect();

@@ -10,10 +10,12 @@ use ike_proto::wire::registry::KeId;
 use proptest::prelude::*;
 
 /// Every method, with the octets of its public value and of its secret (RFC 3526, RFC 5903 §7, RFC 8031 §3).
-const METHODS: [(KeId, usize, usize); 7] = [
+const METHODS: [(KeId, usize, usize); 9] = [
     (KeId::MODP2048, 256, 256),
     (KeId::MODP3072, 384, 384),
     (KeId::MODP4096, 512, 512),
+    (KeId::MODP6144, 768, 768),
+    (KeId::MODP8192, 1024, 1024),
     (KeId::ECP256, 64, 32),
     (KeId::ECP384, 96, 48),
     (KeId::ECP521, 132, 66),

@@ -311,6 +311,8 @@ const METHODS: &[NullKe] = &[
     NullKe { id: KeId::MODP2048, public: 256 },
     NullKe { id: KeId::MODP3072, public: 384 },
     NullKe { id: KeId::MODP4096, public: 512 },
+    NullKe { id: KeId::MODP6144, public: 768 },
+    NullKe { id: KeId::MODP8192, public: 1024 },
     NullKe { id: KeId::ECP256, public: 64 },
     NullKe { id: KeId::ECP384, public: 96 },
     NullKe { id: KeId::ECP521, public: 132 },

@@ -5,7 +5,7 @@ use coati_sim::scenario::Scenario;
 use coati_sim::trace::{Sight, strip_marker};
 use coati_sim::{Failure, TwoHosts, World, draw, reach, sweep};
 use ike_proto::time::Duration;
-use ike_proto::wire::registry::ExchangeType;
+use ike_proto::wire::registry::{ExchangeType, KeId};
 use ike_proto::wire::{Header, Located, SealedKind, locate};
 
 /// Hosts of `seed` that cut each message but the shortest into many parts, and rekey often.
@@ -90,6 +90,41 @@ fn a_peer_that_takes_no_fragments_gets_none() {
         let parts = sent(&world, ExchangeType::IKE_AUTH).1;
         if parts > 0 {
             return Err(Failure::of(seed, format!("{parts} fragments"), &world));
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// The largest public values there are (MODP8192): a first message cannot go in fragments (RFC 7383 §2.5) and goes whole, longer than
+/// the limit; a child's exchange goes in parts.
+#[test]
+fn the_largest_groups_go_whole_in_first_messages_and_in_parts_later() {
+    sweep(0..100, |seed| {
+        let mut two = draw::two_hosts(seed);
+        for peer in &mut two.peers {
+            for offer in peer.offers.iter_mut().chain(&mut peer.child.offers) {
+                offer.ke = vec![KeId::MODP8192];
+            }
+            peer.child.lifetime = Duration::from_secs(60);
+        }
+        let scenario = Scenario { link: Conditions::rough(seed % 3 * 25), ..two.scenario() };
+        let mut world = World::new(seed, &scenario);
+        reach(seed, &mut world, Duration::from_secs(180), World::is_flowing)?;
+        world.run_for(Duration::from_secs(120));
+        reach(seed, &mut world, Duration::from_secs(60), |world| world.at_rest().is_ok())?;
+        let longest = world.trace().sights().filter_map(|(_, sight)| match sight {
+            Sight::Sent { datagram, .. } => {
+                let message = strip_marker(datagram);
+                let header = Header::read(message).ok()?;
+                (header.exchange == ExchangeType::IKE_SA_INIT).then_some(message.len())
+            }
+            _ => None,
+        });
+        let (longest, create) = (longest.max().unwrap_or(0), sent(&world, ExchangeType::CREATE_CHILD_SA));
+        // One datagram of at most 64 KiB; a few hundred octets beside the public value.
+        if !(1024 + 28..1024 + 700).contains(&longest) || create.1 < 4 {
+            return Err(Failure::of(seed, format!("IKE_SA_INIT {longest} octets, {create:?}"), &world));
         }
         Ok(())
     })

@@ -37,6 +37,8 @@ const GROUPS: &[(&str, KeId)] = &[
     ("modp2048", KeId::MODP2048),
     ("modp3072", KeId::MODP3072),
     ("modp4096", KeId::MODP4096),
+    ("modp6144", KeId::MODP6144),
+    ("modp8192", KeId::MODP8192),
 ];
 
 /// Protocols by name; `icmp` is ICMPv6 between IPv6 addresses where both are meant.

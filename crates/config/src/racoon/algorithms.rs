@@ -214,13 +214,12 @@ pub(crate) fn group(written: &str) -> Fate<KeId> {
         "modp2048" | "14" => Fate::Sound(KeId::MODP2048),
         "modp3072" | "15" => Fate::Sound(KeId::MODP3072),
         "modp4096" | "16" => Fate::Sound(KeId::MODP4096),
+        "modp6144" | "17" => Fate::Sound(KeId::MODP6144),
+        "modp8192" | "18" => Fate::Sound(KeId::MODP8192),
         "ecp256" | "19" => Fate::Sound(KeId::ECP256),
         "ecp384" | "20" => Fate::Sound(KeId::ECP384),
         "ecp521" | "21" => Fate::Sound(KeId::ECP521),
         "curve25519" | "x25519" | "31" => Fate::Sound(KeId::CURVE25519),
-        "modp6144" | "17" | "modp8192" | "18" => {
-            Fate::Refused(format!("Coati does not have group `{written}`: the largest is modp4096"))
-        }
         "ec2n155" | "3" | "ec2n185" | "4" => {
             Fate::Refused(format!("group `{written}` was never usable in racoon"))
         }

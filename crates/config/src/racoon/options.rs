@@ -436,7 +436,7 @@ pub const OPTIONS: &[OptionRow] = &{
             Refused,
             "there is no Kerberos in IKEv2; `rsaenc`, `rsarev`, `dsssig` neither",
         ),
-        row(Proposal, "dh_group modp2048;", AsBefore, "14 to 16, by name or number"),
+        row(Proposal, "dh_group modp2048;", AsBefore, "14 to 18, by name or number"),
         row(
             Proposal,
             "dh_group curve25519;",

@@ -111,6 +111,8 @@ pub fn ke_lens(id: KeId) -> Option<(usize, usize)> {
         KeId::MODP2048 => 256,
         KeId::MODP3072 => 384,
         KeId::MODP4096 => 512,
+        KeId::MODP6144 => 768,
+        KeId::MODP8192 => 1024,
         KeId::ECP256 => 64,
         KeId::ECP384 => 96,
         KeId::ECP521 => 132,
