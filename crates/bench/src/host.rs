@@ -152,5 +152,6 @@ fn policy(index: u32, local: IpAddr, remote: IpAddr) -> Policy {
         selector: Selector { local: side(local), remote: side(remote), protocol: 0 },
         priority: 100,
         template: Template { mode: Mode::Transport, reqid: Reqid(0), endpoints: None, optional: false },
+        made: false,
     }
 }

@@ -36,8 +36,8 @@ use crate::refusal::Refusal;
 use crate::reload::{self, Configuration, FileNames};
 use crate::sockets::{LONGEST_DATAGRAM, Listen, Sockets};
 use crate::status::Pair;
-use crate::translate;
 use crate::view::Families;
+use crate::{made, translate};
 use coati_spd::{Plan, Wanted};
 use reconcile::Watch;
 
@@ -303,6 +303,7 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
         {
             // What a silent peer left undecided: an SA that nobody keeps alive would swallow traffic.
             self.parts.kernel.remove_all();
+            self.remove_made();
             self.write_estate();
             self.ending = Some(Ending::Stopped);
         }
@@ -401,7 +402,9 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
         let (configuration, said) = reload::load(&self.parts.names, &*self.parts.files)?;
         let mut warnings: Vec<String> = said.iter().map(ToString::to_string).collect();
         let kernel = &mut self.parts.kernel.xfrm;
-        let present = kernel.dump_policies().map_err(|error| Refusal::new(error.to_string()))?;
+        let mut present = kernel.dump_policies().map_err(|error| Refusal::new(error.to_string()))?;
+        // Those that were made for peers are the engine's to end.
+        present.retain(|policy| !made::is_made(policy));
         let set = configuration.policies.as_ref();
         let wanted = set.map(|set| coati_spd::wanted(set, &present)).unwrap_or_default();
         probe_families(kernel, &configuration, &wanted, &present)?;

@@ -6,16 +6,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use coati_spd::{MOVED_REQID, is_moved, may_move, moved_back};
 use ike_proto::crypto::keymat::EspKeys;
 use ike_proto::crypto::suite::EspSuite;
-use ike_proto::ids::{ChildSpi, Reqid};
+use ike_proto::ids::{ChildSpi, PolicyIndex, Reqid};
 use ike_proto::policy::sad::{
-    Acquire, Direction, Encap, Lifetimes, Mode, SaCount, SaKey, SaSpec, SaUsage, Sad, SadError, SpiRequest,
+    Acquire, Direction, Encap, Lifetimes, Mode, NewPolicy, SaCount, SaKey, SaSpec, SaUsage, Sad, SadError,
+    SpiRequest,
 };
 use ike_proto::policy::selector::{Net, Selector, Side};
+use ike_proto::policy::spd;
 use ike_proto::secret::Secret;
 use xfrm_sys::{Error, Policy, PolicyQuery, Request, SaFilter, SaId, SaQuery, Xfrm};
 
 use crate::refusal::Refusal;
-use crate::translate;
+use crate::{made, translate};
 
 /// The kernel, with a table of the SAs that are ours: they are known by it, not by reqid.
 #[derive(Debug)]
@@ -333,6 +335,14 @@ impl<X: Xfrm> Sad for Kernel<X> {
         if let Err(error) = released {
             tracing::debug!(peer = %acquire.remote, "the kernel's waiting for an SA goes on: {error}");
         }
+    }
+
+    fn make_policy(&mut self, wish: &NewPolicy) -> Result<spd::Policy, SadError> {
+        made::make(&mut self.xfrm, wish)
+    }
+
+    fn remove_policy(&mut self, policy: PolicyIndex) -> Result<(), SadError> {
+        made::remove(&mut self.xfrm, policy)
     }
 }
 

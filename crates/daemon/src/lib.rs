@@ -12,6 +12,7 @@ pub mod hooks;
 pub mod jobs;
 pub mod kernel;
 pub mod log;
+pub mod made;
 pub mod pidfile;
 pub mod privileges;
 pub mod program;

@@ -25,6 +25,7 @@ use crate::estate::Estate;
 use crate::hooks::Hooks;
 use crate::jobs::Pool;
 use crate::kernel::{self, Kernel};
+use crate::made;
 use crate::pidfile::PidFile;
 use crate::privileges::{self, Role, RootsFiles};
 use crate::refusal::Refusal;
@@ -139,7 +140,9 @@ pub fn start(
 fn try_kernel(configuration: &Configuration) -> Result<(Client, Vec<Policy>, Vec<Wanted>), Refusal> {
     let mut client = Client::open().map_err(|error| kernel::access_refusal(&error))?;
     kernel::check_access(&mut client)?;
-    let present = client.dump_policies().map_err(|error| Refusal::new(error.to_string()))?;
+    let mut present = client.dump_policies().map_err(|error| Refusal::new(error.to_string()))?;
+    // What a daemon before this one made for peers is the engine's to end.
+    present.retain(|policy| !made::is_made(policy));
     let set = configuration.policies.as_ref();
     let wanted = set.map(|set| coati_spd::wanted(set, &present)).unwrap_or_default();
     probe_families(&mut client, configuration, &wanted, &present)?;

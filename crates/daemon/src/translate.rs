@@ -252,6 +252,7 @@ pub fn policy(policy: &xfrm_sys::Policy) -> Reading {
             endpoints: endpoints(template),
             optional: template.level == Level::Optional,
         },
+        made: crate::made::is_made(policy),
     })
 }
 

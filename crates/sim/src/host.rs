@@ -118,6 +118,7 @@ impl Host {
         let secret = self.qcd_secret.as_ref();
         self.endpoint = Self::engine(&self.spec, &config, &self.provider, secret, &mut self.rng);
         self.sad = ModelSad::new(Rng::new(&self.rng.fork()), self.spec.limits);
+        self.spd = Spd::new(self.spec.policies.clone());
         self.jobs.clear();
         self.lapsed.clear();
         (self.up, self.stopping, self.wake) = (true, false, None);
@@ -299,6 +300,14 @@ impl Host {
     fn with<T>(&mut self, now: Instant, call: impl FnOnce(&mut Endpoint, &mut Context<'_>) -> T) -> T {
         let now = self.local(now);
         self.sad.set_now(now);
-        call(&mut self.endpoint, &mut Context { now, sad: &mut self.sad })
+        let result = call(&mut self.endpoint, &mut Context { now, sad: &mut self.sad });
+        if self.sad.take_made_changed() {
+            // The daemon reads its kernel's policies anew.
+            let policies = self.spec.policies.iter().chain(self.sad.made()).cloned();
+            self.spd = Spd::new(policies.collect());
+            let policies = Arc::clone(self.spd.set());
+            self.endpoint.set_policies(&mut Context { now, sad: &mut self.sad }, policies);
+        }
+        result
     }
 }

@@ -6,12 +6,12 @@ mod states;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
-use ike_proto::ids::{ChildSpi, PolicyIndex};
+use ike_proto::ids::{ChildSpi, PolicyIndex, Reqid};
 use ike_proto::policy::sad::{
-    Acquire, Direction, Encap, Lifetimes, Mode, SaKey, SaSpec, SaUsage, Sad, SadError, SpiRequest,
+    Acquire, Direction, Encap, Lifetimes, Mode, NewPolicy, SaKey, SaSpec, SaUsage, Sad, SadError, SpiRequest,
 };
 use ike_proto::policy::selector::Selector;
-use ike_proto::policy::spd::Policy;
+use ike_proto::policy::spd::{Policy, Template};
 use ike_proto::rng::Rng;
 use ike_proto::time::{Duration, Instant};
 
@@ -90,7 +90,18 @@ pub struct ModelSad {
     refusing: u32,
     /// Whether another daemon's SAs carry what ours do not.
     others: bool,
+    /// Policies that were made because a peer asked, and whether that has changed since it was last asked.
+    made: Vec<Policy>,
+    made_changed: bool,
+    removals: usize,
+    /// The number of the last one.
+    last_made: u32,
 }
+
+/// The priority of policies that are made: behind all others.
+const MADE_PRIORITY: u32 = u32::MAX;
+/// Their numbers, and reqids if they have some of their own, are above this.
+const MADE_ABOVE: u32 = 1_000_000;
 
 #[derive(Debug)]
 struct Waiting {
@@ -116,12 +127,33 @@ impl ModelSad {
             limits,
             refusing: 0,
             others: false,
+            made: Vec::new(),
+            made_changed: false,
+            removals: 0,
+            last_made: MADE_ABOVE,
         }
+    }
+
+    /// The policies that were made because a peer asked.
+    #[must_use]
+    pub fn made(&self) -> &[Policy] {
+        &self.made
+    }
+
+    /// How often the removal of a policy was asked for.
+    #[must_use]
+    pub const fn removals(&self) -> usize {
+        self.removals
     }
 
     /// From now on another daemon's SAs carry what ours do not.
     pub const fn be_carried(&mut self) {
         self.others = true;
+    }
+
+    /// Whether policies were made or removed since this was last asked.
+    pub fn take_made_changed(&mut self) -> bool {
+        core::mem::take(&mut self.made_changed)
     }
 
     /// The next so many reservations are refused.
@@ -394,6 +426,32 @@ impl Sad for ModelSad {
             self.end_wait(acquire.policy);
         }
     }
+
+    fn make_policy(&mut self, wish: &NewPolicy) -> Result<Policy, SadError> {
+        if self.made.iter().any(|policy| policy.selector == wish.selector) {
+            return Err(SadError::Exists);
+        }
+        self.last_made += 1;
+        let reqid = Reqid(if wish.unique { self.last_made } else { 0 });
+        let policy = Policy {
+            index: PolicyIndex(self.last_made),
+            selector: wish.selector,
+            priority: MADE_PRIORITY,
+            template: Template { mode: Mode::Transport, reqid, endpoints: None, optional: false },
+            made: true,
+        };
+        self.made.push(policy.clone());
+        self.made_changed = true;
+        Ok(policy)
+    }
+
+    fn remove_policy(&mut self, policy: PolicyIndex) -> Result<(), SadError> {
+        self.removals += 1;
+        let before = self.made.len();
+        self.made.retain(|made| made.index != policy);
+        self.made_changed |= self.made.len() < before;
+        if self.made.len() < before { Ok(()) } else { Err(SadError::NotFound) }
+    }
 }
 
 #[cfg(test)]
@@ -426,7 +484,7 @@ mod tests {
 
     fn policy() -> Policy {
         let template = Template { mode: Mode::Transport, reqid: Reqid(0), endpoints: None, optional: false };
-        Policy { index: PolicyIndex(1), selector: selector(), priority: 1, template }
+        Policy { index: PolicyIndex(1), selector: selector(), priority: 1, template, made: false }
     }
 
     fn sa(direction: Direction, spi: u32, key: u8) -> SaSpec {

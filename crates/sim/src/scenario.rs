@@ -318,6 +318,7 @@ pub fn host_policy(index: u32, local: IpAddr, remote: IpAddr, protocol: u8) -> P
         selector: Selector { local: side(local), remote: side(remote), protocol },
         priority: 100,
         template: Template { mode: Mode::Transport, reqid: Reqid(0), endpoints: None, optional: false },
+        made: false,
     }
 }
 

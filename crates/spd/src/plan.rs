@@ -381,7 +381,7 @@ mod tests {
     #[test]
     fn a_policy_that_was_moved_stays_so() {
         let mut fake = loaded(OLD);
-        let peer = "192.0.2.2".parse().unwrap();
+        let peer: std::net::IpAddr = "192.0.2.2".parse().unwrap();
         let with_peer = |policy: &Policy| policy.selector.destination.address == peer;
         let mut may_move = fake.policies().into_iter().filter(crate::may_move);
         let outbound = may_move.find(with_peer).unwrap();

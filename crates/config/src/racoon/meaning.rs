@@ -10,6 +10,7 @@ use super::ast::{
     Spanned, StatementKind, Switch, TimerOption, WrittenAlgorithm,
 };
 use super::include::Placed;
+use super::model::GeneratePolicy;
 use super::options::{Block, Fate, OPTIONS};
 use crate::diag::{Diagnostics, Note, Source};
 
@@ -108,6 +109,9 @@ const fn remote(option: &RemoteOption) -> Option<&'static str> {
         RemoteOption::Number(NumberOption::DpdDelay, _) => Some("dpd_delay"),
         RemoteOption::Number(NumberOption::DpdRetry, _) => Some("dpd_retry"),
         RemoteOption::Number(NumberOption::DpdMaxfail, _) => Some("dpd_maxfail"),
+        RemoteOption::GeneratePolicy(GeneratePolicy::Require | GeneratePolicy::Unique) => {
+            Some("generate_policy on")
+        }
         RemoteOption::Remark(Remark::Rekey) => Some("rekey on"),
         _ => None,
     }

@@ -89,7 +89,7 @@ pub struct OptionRow {
 /// The table, by block.
 pub const OPTIONS: &[OptionRow] = &{
     use Block::{Listen, Privsep, Proposal, Remote, SaInfo, Timer, Top};
-    use Fate::{AsBefore, Nearest, NoMeaning, NotYet, Nothing, Refused, Replaced};
+    use Fate::{AsBefore, Nearest, NoMeaning, Nothing, Refused, Replaced};
     [
         row(
             Top,
@@ -324,9 +324,9 @@ pub const OPTIONS: &[OptionRow] = &{
         wish(
             Remote,
             "generate_policy on;",
-            NotYet,
+            Nearest,
             Feature::GeneratePolicy,
-            "policies of what was negotiated; so `require` and `unique`",
+            "of what a peer asks for where there is no policy, in transport mode, between the two addresses, if its key or certificate is that address's; they go with the pair's last SA; so `require`, and `unique` with reqids of their own",
         ),
         row(Remote, "support_proxy on;", Nothing, "traffic selectors are negotiated"),
         row(Remote, "support_mip6 on;", Nothing, "the old name of `support_proxy`"),

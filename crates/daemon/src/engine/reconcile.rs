@@ -17,7 +17,7 @@ use super::Driver;
 use crate::clock;
 use crate::kernel::key_of;
 use crate::status::Pair;
-use crate::view;
+use crate::{made, view};
 use coati_spd::{Failed, Plan, Summary, Wanted};
 
 /// How long the kernel's policies must be left in peace before they are read anew.
@@ -190,13 +190,24 @@ impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
         Ok(())
     }
 
-    /// Notes which pairs the policies name, and gives those that are new.
+    /// Removes what is left of the policies that were made for peers: their SAs are gone.
+    pub(super) fn remove_made(&mut self) {
+        if let Err(error) = made::sweep(&mut self.parts.kernel.xfrm) {
+            tracing::warn!("policies that were made for peers stay: {error}");
+        }
+    }
+
+    /// Notes which pairs the policies name, and gives those that are new and configured.
     fn note_pairs(&mut self, policies: &PolicySet) -> Vec<Pair> {
         let now = clock::now();
         let before = std::mem::take(&mut self.configured);
-        let named = policies.iter().filter_map(ike_proto::policy::spd::Policy::endpoints);
+        let ends = ike_proto::policy::spd::Policy::endpoints;
+        let named = policies.iter().filter_map(ends);
         self.configured = named.map(|pair| (pair, before.get(&pair).copied().unwrap_or(now))).collect();
-        self.configured.keys().filter(|pair| !before.contains_key(pair)).copied().collect()
+        // The peers that have policies made begin themselves.
+        let configured: BTreeSet<Pair> =
+            policies.iter().filter(|policy| !policy.made).filter_map(ends).collect();
+        configured.into_iter().filter(|pair| !before.contains_key(pair)).collect()
     }
 
     fn initiate(&mut self, (local, remote): Pair) {

@@ -39,6 +39,7 @@ use traffic::Traffic;
 const GRANTED: &[Feature] = &[
     Feature::Signatures,
     Feature::Scripts,
+    Feature::GeneratePolicy,
     Feature::Privsep,
     Feature::ListenAddresses,
     Feature::StrictAddress,

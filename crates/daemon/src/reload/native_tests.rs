@@ -39,6 +39,7 @@ fn outbound(remote: &str) -> spd::Policy {
         selector: Selector { local: side("192.0.2.1"), remote: side(remote), protocol: 0 },
         priority: 0,
         template: spd::Template { mode: Mode::Transport, reqid: Reqid(0), endpoints: None, optional: false },
+        made: false,
     }
 }
 

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use coati_config::diag::{Diagnostic, Diagnostics, Place, Severity};
 use coati_config::racoon::RacoonConfig;
 use coati_config::racoon::model::{
-    EspProposal, Identifier, IkeProposal, NatTraversal, Remote, RemoteSelector, SaInfo,
+    EspProposal, GeneratePolicy, Identifier, IkeProposal, NatTraversal, Remote, RemoteSelector, SaInfo,
 };
 use ike_crypto::credential::SubjectPattern;
 use ike_crypto::x509::{AltName, Certificate, DistinguishedName, Wildcards, binds};
 use ike_proto::crypto::credential::NamePattern;
 use ike_proto::crypto::suite::{self, Encr};
 use ike_proto::policy::identity::Identity;
-use ike_proto::policy::peer::{AuthConfig, ChildConfig, Liveness, LocalId, PeerConfig, UdpEncap};
+use ike_proto::policy::peer::{
+    AuthConfig, ChildConfig, Liveness, LocalId, MakePolicies, PeerConfig, UdpEncap,
+};
 use ike_proto::policy::proposal::Offer;
 use ike_proto::time::Duration;
 use ike_proto::wire::registry::{EsnId, IdType, IntegId, KeId};
@@ -52,6 +54,11 @@ pub(super) fn peer_config(
             NatTraversal::Off => UdpEncap::Off,
         },
         passive: remote.passive,
+        make_policies: match remote.generate_policy {
+            GeneratePolicy::Off => MakePolicies::Never,
+            GeneratePolicy::Require => MakePolicies::Shared,
+            GeneratePolicy::Unique => MakePolicies::Unique,
+        },
         lifetime: lifetimes.min().unwrap_or(remote.lifetime),
         liveness: idle.map(|idle| Liveness { idle, patience }),
         port: remote.selector.port(),

@@ -63,6 +63,7 @@ fn policy(index: u32, local: &str, remote: &str, protocol: u8) -> spd::Policy {
         selector: Selector { local: side(local), remote: side(remote), protocol },
         priority: 0,
         template: spd::Template { mode: Mode::Transport, reqid: Reqid(0), endpoints: None, optional: false },
+        made: false,
     }
 }
 
@@ -271,7 +272,6 @@ fn what_cannot_be_granted_is_refused_at_its_place() {
     for (racoon, policies, expected) in [
         (racoon("frobnicate on;", &sainfo), None, "/etc/racoon.conf:2:"),
         (racoon("", "").replace("sha256", "sha257"), None, "/etc/racoon.conf:3:"),
-        (racoon("generate_policy on;", &sainfo), None, "`generate_policy` is not supported yet"),
         (racoon("verify_identifier on;", &sainfo), None, "lets nobody in"),
         (racoon("verify_identifier on; peers_identifier address;", &sainfo), None, "needs a remote with one"),
         (

@@ -140,6 +140,8 @@ enum Chore {
     Retry(PairKey),
     /// Set the pair up, if nobody has yet.
     Initiate(PairKey),
+    /// Remove the policies that were made for the pair's peer, if it has not come back.
+    Unmake(PairKey),
     /// Of two SAs of a pair, one is to go.
     Duel {
         /// The pair.
@@ -234,6 +236,7 @@ impl Endpoint {
     /// Takes over the kernel's policies; pairs that no policy names any more lose their SAs.
     pub fn set_policies(&mut self, cx: &mut Context<'_>, policies: Arc<PolicySet>) {
         self.policies = policies;
+        self.adopt_policies(cx);
         self.drop_unwanted(cx);
         if !std::mem::replace(&mut self.started, true) && self.config.initiate_at_start {
             self.initiate_all(cx);
@@ -289,6 +292,11 @@ impl Endpoint {
             match chore {
                 Chore::Retry(key) => self.retry(cx, key),
                 Chore::Initiate(key) => self.initiate_unless_begun(cx, key),
+                Chore::Unmake(key) => {
+                    if !self.has_established(key) {
+                        self.unmake_policies(cx, key);
+                    }
+                }
                 Chore::Duel { .. } => self.look_at_duel(cx, chore),
                 Chore::Release(id) => {
                     if let Some(held) = self.held.remove(&id) {

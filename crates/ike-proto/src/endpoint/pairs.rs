@@ -15,7 +15,7 @@ use crate::ike_sa::env::{End, Signal, Wanted};
 use crate::ike_sa::handshake::prove;
 use crate::ike_sa::path::Path;
 use crate::output::{Event, Flow, What};
-use crate::policy::sad::{Acquire, SaKey};
+use crate::policy::sad::{Acquire, SaKey, SadError};
 use crate::time::{Duration, Instant};
 
 /// Two addresses, as this end sees them.
@@ -27,6 +27,8 @@ pub(super) struct PairKey {
     pub remote: IpAddr,
 }
 
+/// How long a policy that an engine before this one made stays without an SA: longer than a peer takes to find out.
+const ADOPTED: Duration = Duration::from_secs(180);
 /// First pause after a failed attempt; it doubles up to the configured cap.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -68,6 +70,8 @@ pub(super) struct Pair {
     gave_way: bool,
     /// Where the peer was reached last, or is tried next; `None`: where every pair is tried first.
     ports: Option<Ports>,
+    /// Policies that were made because the peer asked for them.
+    made: BTreeSet<PolicyIndex>,
 }
 
 impl Pair {
@@ -85,6 +89,7 @@ impl Pair {
             preferred: true,
             gave_way: false,
             ports: None,
+            made: BTreeSet::new(),
         }
     }
 
@@ -302,6 +307,10 @@ impl Endpoint {
                 pair.up_since.get_or_insert(cx.now);
                 pair.wanted.remove(&policy);
             }
+            Signal::PolicyMade(policy) => {
+                self.pair(cx.now, key.local, key.remote).made.insert(policy.index);
+                self.policies = std::sync::Arc::new(self.policies.with(*policy));
+            }
             Signal::ChildFailed(wanted, cause) => self.child_failed(cx, key, wanted, cause),
             Signal::ChildDown(..) => {}
             Signal::InitialContact => self.initial_contact(cx, key, id),
@@ -333,6 +342,9 @@ impl Endpoint {
         let pair = self.pair(cx.now, key.local, key.remote);
         pair.since = cx.now;
         pair.last_error = Some((cx.now, cause.clone()));
+        if !self.has_established(key) {
+            self.unmake_policies(cx, key);
+        }
         if end == End::Meant || self.shutting_down || self.has_established(key) {
             return;
         }
@@ -347,6 +359,35 @@ impl Endpoint {
                 self.chores.insert((cx.now + AFTER_YOU, Chore::Initiate(key)));
             }
             (false, _) => self.failed(cx, key, cause),
+        }
+    }
+
+    /// Policies that an engine before this one made for peers: their peers have some time to come back, and until then nothing
+    /// passes in clear.
+    pub(super) fn adopt_policies(&mut self, cx: &mut Context<'_>) {
+        let policies = std::sync::Arc::clone(&self.policies);
+        for policy in policies.iter().filter(|policy| policy.made) {
+            let Some((local, remote)) = policy.endpoints() else { continue };
+            if self.pair(cx.now, local, remote).made.insert(policy.index) {
+                self.chores.insert((cx.now + ADOPTED, Chore::Unmake(PairKey { local, remote })));
+            }
+        }
+    }
+
+    /// The pair has no SA any more: the policies that were made for its peer go, and with them all that they ask for.
+    pub(super) fn unmake_policies(&mut self, cx: &mut Context<'_>, key: PairKey) {
+        let Some(pair) = self.pairs.get_mut(&key).filter(|pair| !pair.made.is_empty()) else { return };
+        let made = std::mem::take(&mut pair.made);
+        pair.wanted.retain(|policy, _| !made.contains(policy));
+        self.policies = std::sync::Arc::new(self.policies.without(&made));
+        for policy in made {
+            match cx.sad.remove_policy(policy) {
+                Ok(()) | Err(SadError::NotFound) => {}
+                Err(error) => {
+                    let trouble = format!("the policy that was made for the peer stays: {error}");
+                    self.say(key, What::Trouble(trouble));
+                }
+            }
         }
     }
 

@@ -160,6 +160,8 @@ pub enum Signal {
     HandOver(SaId),
     /// A child is installed for this policy.
     ChildUp(PolicyIndex),
+    /// A policy was made for the peer; it goes with the pair's last SA.
+    PolicyMade(Box<Policy>),
     /// A child could not be made.
     ChildFailed(Wanted, String),
     /// A child ended while its IKE SA lives.

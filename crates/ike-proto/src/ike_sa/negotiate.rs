@@ -9,12 +9,13 @@ use crate::error::Error;
 use crate::ids::{ChildSpi, PolicyIndex};
 use crate::ike_sa::children::{self, Child, Stage};
 use crate::ike_sa::core::Core;
-use crate::ike_sa::env::{Env, Wanted};
+use crate::ike_sa::env::{Env, Signal, Wanted};
 use crate::ike_sa::watch::Watch;
 use crate::message::parts::Parts;
+use crate::policy::peer::MakePolicies;
 use crate::policy::peer_db::Credential;
 use crate::policy::proposal::{self, Choice, Offer};
-use crate::policy::sad::{Direction, Lifetimes, Mode, SaKey, SaSpec, SpiRequest};
+use crate::policy::sad::{Direction, Lifetimes, Mode, NewPolicy, SaKey, SaSpec, SpiRequest};
 use crate::policy::selector::{Selector, ip_selectors};
 use crate::policy::spd::{Policy, Template};
 use crate::secret::Secret;
@@ -26,6 +27,8 @@ use crate::wire::{IpSelector, Notify, Payload, Proposal, Sa, TrafficSelector, Ts
 const SOFT_PACKETS: u64 = 3 << 30;
 /// Packets after which it is dead: some way before the number would wrap.
 const HARD_PACKETS: u64 = (1 << 32) - (1 << 20);
+/// Policies that are made for one peer: who wants more wants them all in one.
+const MOST_MADE: usize = 16;
 
 /// A child we asked for: what is to be compared with the answer.
 #[derive(Debug)]
@@ -156,16 +159,28 @@ impl Keyed<'_> {
 /// A peer's request for a child, found acceptable; nothing is in the kernel yet.
 #[derive(Debug)]
 pub struct Accepted {
-    policy: Policy,
+    grant: Grant,
     selector: Selector,
     choice: Choice<EspSuite>,
+}
+
+/// The policy that a child is for.
+#[derive(Debug)]
+enum Grant {
+    /// It is there.
+    There(Policy),
+    /// It is made when the child is (racoon's `generate_policy`).
+    ToMake(NewPolicy),
 }
 
 impl Accepted {
     /// Whether its policy is of level `use`.
     #[must_use]
     pub const fn is_optional(&self) -> bool {
-        self.policy.template.optional
+        match &self.grant {
+            Grant::There(policy) => policy.template.optional,
+            Grant::ToMake(_) => false,
+        }
     }
 
     /// The key exchange method it is to be keyed with.
@@ -188,16 +203,33 @@ impl Accepted {
     ) -> Result<(Child, Vec<Payload>), Error> {
         let spi_out = spi_of(&self.choice.spi)?;
         let keys = keyed.keys(env, core, &self.choice.suite)?;
-        let spi_in = reserve(env, core, &self.policy.template)?;
-        let halves = Halves {
-            selector: self.selector,
-            template: &self.policy.template,
-            policy: self.policy.index,
-            spi_in,
-            spi_out,
-            suite: self.choice.suite,
+        let (policy, is_new) = match self.grant {
+            Grant::There(policy) => (policy, false),
+            Grant::ToMake(wish) => (make(env, &wish)?, true),
         };
-        let child = halves.install(env, core, keys, Side::Responder, install)?;
+        let installed = reserve(env, core, &policy.template).and_then(|spi_in| {
+            let halves = Halves {
+                selector: self.selector,
+                template: &policy.template,
+                policy: policy.index,
+                spi_in,
+                spi_out,
+                suite: self.choice.suite,
+            };
+            Ok((spi_in, halves.install(env, core, keys, Side::Responder, install)?))
+        });
+        let (spi_in, child) = match installed {
+            Ok(installed) => installed,
+            Err(error) => {
+                if is_new {
+                    let _ = env.sad.remove_policy(policy.index);
+                }
+                return Err(error);
+            }
+        };
+        if is_new {
+            env.signals.push(Signal::PolicyMade(Box::new(policy)));
+        }
         // Behind a NAT these are the addresses as they are seen here (RFC 7296 §2.23.1).
         let (local, remote) = self.selector.ts();
         let answer = Proposal { spi: spi_in.0.to_be_bytes().to_vec(), ..self.choice.answer };
@@ -232,7 +264,9 @@ pub fn judge(
     let substitute = mode == Mode::Transport;
     let local = as_seen(ours, substitute && core.path.nat.local, core.path.local());
     let remote = as_seen(theirs, substitute && core.path.nat.remote, core.path.remote());
-    let (policy, selector) = meet(env, core, mode, (&local, &remote), replaces).ok_or_else(|| {
+    let found = meet(env, core, mode, (&local, &remote), replaces);
+    let made = || to_make(env, core, mode, (&local, &remote), replaces);
+    let (grant, selector) = found.or_else(made).ok_or_else(|| {
         let (ts_r, ts_i) = (shown(&local), shown(&remote));
         refusal(format!("no {mode:?} policy covers {ts_r} <=> {ts_i}"))
     })?;
@@ -242,28 +276,56 @@ pub fn judge(
     let choice = proposal::choose_esp(offers, parts.sa()?, sent).ok_or_else(|| {
         Error::incompatible(NotifyType::NO_PROPOSAL_CHOSEN, "none of the peer's ESP proposals is acceptable")
     })?;
-    Ok(Accepted { policy, selector, choice })
+    Ok(Accepted { grant, selector, choice })
 }
 
 /// The policy that serves what the peer asks for, and what of it: the first that grants the whole wish, else the first that
-/// grants a part (RFC 7296 §2.9). What is rekeyed is not narrowed below what it was (§2.9.2).
+/// grants a part (RFC 7296 §2.9). What is rekeyed is not narrowed below what it was (§2.9.2). A policy that was made for another
+/// wish of the peer's grants a whole one or none: another is made.
 fn meet(
     env: &Env<'_>,
     core: &Core,
     mode: Mode,
     (local, remote): (&Ts, &Ts),
     replaces: Option<Selector>,
-) -> Option<(Policy, Selector)> {
+) -> Option<(Grant, Selector)> {
     let wish = core.path.everything().narrow(local, remote);
+    let is_whole = |selector: &Selector| wish.is_some_and(|wish| selector.covers(&wish));
     let granted: Vec<(&Policy, Selector)> = env
         .policies
         .between(core.path.local(), core.path.remote())
         .filter(|policy| policy.template.mode == mode)
         .filter_map(|policy| Some((policy, policy.between(core.path.ends()).narrow(local, remote)?)))
         .filter(|(_, selector)| replaces.is_none_or(|old| selector.covers(&old)))
+        .filter(|(policy, selector)| !policy.made || is_whole(selector))
         .collect();
-    let whole = granted.iter().find(|(_, selector)| wish.is_some_and(|wish| selector.covers(&wish)));
-    whole.or_else(|| granted.first()).map(|(policy, selector)| ((*policy).clone(), *selector))
+    let whole = granted.iter().find(|(_, selector)| is_whole(selector));
+    whole.or_else(|| granted.first()).map(|(policy, selector)| (Grant::There((*policy).clone()), *selector))
+}
+
+/// The policy to make where there is none and the configuration has them made: for the two ends' own packets, whatever the peer
+/// asks for beside them. Whether it may have it is for [`authorize`] to say.
+fn to_make(
+    env: &Env<'_>,
+    core: &Core,
+    mode: Mode,
+    (local, remote): (&Ts, &Ts),
+    replaces: Option<Selector>,
+) -> Option<(Grant, Selector)> {
+    let unique = match core.peer.make_policies {
+        MakePolicies::Never => return None,
+        MakePolicies::Shared => false,
+        MakePolicies::Unique => true,
+    };
+    let made = env.policies.between(core.path.local(), core.path.remote()).filter(|policy| policy.made);
+    let selector = core.path.everything().narrow(local, remote)?;
+    let keeps = replaces.is_none_or(|old| selector.covers(&old));
+    (mode == Mode::Transport && keeps && made.count() < MOST_MADE)
+        .then_some((Grant::ToMake(NewPolicy { selector, unique }), selector))
+}
+
+fn make(env: &mut Env<'_>, wish: &NewPolicy) -> Result<Policy, Error> {
+    env.sad.make_policy(wish).map_err(|error| refusal(format!("the kernel takes no policy for it: {error}")))
 }
 
 /// A peer may key only what its credential is listed for (RFC 4301 §4.4.3): TS_UNACCEPTABLE otherwise.

@@ -18,6 +18,17 @@ pub enum UdpEncap {
     Off,
 }
 
+/// Whether policies are made of what a peer asks for where there is none (racoon's `generate_policy`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MakePolicies {
+    /// They are not: the peer is refused.
+    Never,
+    /// Policies whose traffic any SA of the pair may carry.
+    Shared,
+    /// Policies with a reqid of their own.
+    Unique,
+}
+
 /// Which identity we show.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LocalId {
@@ -162,6 +173,8 @@ pub struct PeerConfig {
     pub encap: UdpEncap,
     /// Never initiate (racoon's `passive on`).
     pub passive: bool,
+    /// What becomes of a request for which there is no policy.
+    pub make_policies: MakePolicies,
     /// Time after which the IKE SA is rekeyed, before jitter.
     pub lifetime: Duration,
     /// Liveness checks; `None` leaves them out.
@@ -186,6 +199,7 @@ impl PeerConfig {
             offers: Offer::ike_defaults(),
             encap: UdpEncap::Force,
             passive: false,
+            make_policies: MakePolicies::Never,
             lifetime: Duration::from_secs(24 * 3600),
             liveness: Some(Liveness { idle: Duration::from_secs(20), patience: Duration::from_secs(25) }),
             fragmentation: true,

@@ -7,6 +7,7 @@ use crate::crypto::keymat::EspKeys;
 use crate::crypto::suite::EspSuite;
 use crate::ids::{ChildSpi, PolicyIndex, Reqid};
 use crate::policy::selector::Selector;
+use crate::policy::spd::Policy;
 
 /// Mode of an SA (RFC 4301 §4.1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -132,6 +133,15 @@ pub struct Acquire {
     pub packet: Option<Selector>,
 }
 
+/// A policy that a peer asks for where there is none (racoon's `generate_policy`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NewPolicy {
+    /// Between two single addresses, for transport mode.
+    pub selector: Selector,
+    /// Whether only its own SAs may carry its traffic: its reqid is its own.
+    pub unique: bool,
+}
+
 /// How much an SA has carried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SaUsage {
@@ -233,4 +243,22 @@ pub trait Sad {
 
     /// Ends the kernel's waiting for an SA that will not come, so that the next packet asks again.
     fn release_acquire(&mut self, acquire: &Acquire);
+
+    /// Puts a policy for a peer that asks for one: both directions, ESP in transport mode at level `require`, behind all other
+    /// policies. Gives the outbound one.
+    ///
+    /// # Errors
+    /// What the kernel says, or that no policies are made here; then nothing is there.
+    fn make_policy(&mut self, wish: &NewPolicy) -> Result<Policy, SadError> {
+        let Selector { local, remote, .. } = wish.selector;
+        Err(SadError::Refused(format!("no policy is made for {local} <=> {remote} here")))
+    }
+
+    /// Removes what [`Sad::make_policy`] made, both directions.
+    ///
+    /// # Errors
+    /// [`SadError::NotFound`] or what the kernel says.
+    fn remove_policy(&mut self, _: PolicyIndex) -> Result<(), SadError> {
+        Err(SadError::NotFound)
+    }
 }

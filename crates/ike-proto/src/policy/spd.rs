@@ -1,6 +1,6 @@
 //! The kernel's policies as the engine sees them: a read-only copy, made anew by whoever changes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::ids::{PolicyIndex, Reqid};
@@ -18,6 +18,8 @@ pub struct Policy {
     pub priority: u32,
     /// What the SA must be.
     pub template: Template,
+    /// Made because a peer asked (racoon's `generate_policy`): it goes with the pair's last SA, and nothing is begun for it.
+    pub made: bool,
 }
 
 /// The one ESP template of a policy.
@@ -101,6 +103,20 @@ impl PolicySet {
         set
     }
 
+    /// The same, and one more.
+    #[must_use]
+    pub fn with(&self, policy: Policy) -> Self {
+        let mut policies = self.without(&BTreeSet::from([policy.index])).policies;
+        policies.push(policy);
+        Self::new(policies)
+    }
+
+    /// The same without some.
+    #[must_use]
+    pub fn without(&self, indices: &BTreeSet<PolicyIndex>) -> Self {
+        Self::new(self.policies.iter().filter(|policy| !indices.contains(&policy.index)).cloned().collect())
+    }
+
     /// The policy with this index.
     #[must_use]
     pub fn get(&self, index: PolicyIndex) -> Option<&Policy> {
@@ -148,6 +164,7 @@ mod tests {
             selector: Selector { local: side(local), remote: side(remote), protocol: 0 },
             priority,
             template: Template { mode: Mode::Transport, reqid: Reqid(0), endpoints: None, optional: false },
+            made: false,
         }
     }
 
@@ -164,5 +181,19 @@ mod tests {
             .collect();
         assert_eq!(found, [17, 9]);
         assert_eq!(set.get(PolicyIndex(25)).map(|policy| policy.priority), Some(5));
+    }
+
+    #[test]
+    fn a_set_grows_and_shrinks_by_index() {
+        let set = PolicySet::new(vec![policy(9, 20, "10.0.0.1", "10.0.0.2", 32)]);
+        let grown = set
+            .with(policy(17, 10, "10.0.0.1", "10.0.0.2", 32))
+            .with(policy(17, 30, "10.0.0.1", "10.0.0.2", 32));
+        assert_eq!(
+            grown.iter().map(|policy| (policy.index.0, policy.priority)).collect::<Vec<_>>(),
+            [(9, 20), (17, 30)]
+        );
+        let shrunk = grown.without(&BTreeSet::from([PolicyIndex(9), PolicyIndex(1)]));
+        assert_eq!(shrunk.iter().map(|policy| policy.index.0).collect::<Vec<_>>(), [17]);
     }
 }
