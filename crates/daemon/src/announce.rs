@@ -72,7 +72,11 @@ fn shown(event: &Event) -> Option<Shown> {
         What::ChildUp { .. } => (Kind::ChildEstablished, None),
         What::ChildDown { cause, .. } => (Kind::ChildDeleted, Some(cause)),
         What::ChildFailed { cause, .. } => (Kind::ChildFailed, Some(cause)),
-        What::Initiating { .. } | What::Note(_) | What::Trouble(_) => return None,
+        What::Initiating { .. }
+        | What::Nat { .. }
+        | What::ChildWanted { .. }
+        | What::Note(_)
+        | What::Trouble(_) => return None,
     };
     let (spi_in, spi_out) = match &event.what {
         What::ChildUp { spi_in, spi_out, .. } => (Some(spi_in.to_string()), Some(spi_out.to_string())),

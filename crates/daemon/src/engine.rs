@@ -16,7 +16,8 @@ use std::sync::Arc;
 use coati_config::files::Files;
 use ike_proto::config::Ports;
 use ike_proto::endpoint::{Command, Context, Endpoint, SadEvent};
-use ike_proto::output::{Event, Level, Output, What};
+use ike_proto::ids::Role;
+use ike_proto::output::{Event, Flow, Level, Output, What, cause};
 use ike_proto::policy::sad::SaKey;
 use ike_proto::policy::spd::PolicySet;
 use ike_proto::time::{Duration, Instant};
@@ -496,12 +497,32 @@ fn log(event: &Event) {
         (What::IkeSaDown { .. }, Some((i, r))) if event.what.is_dead_peer() => {
             tracing::info!(%peer, "DPD: remote (ISAKMP-SA spi={i}:{r}) seems to be dead.");
         }
+        // Said when the peer is authenticated: who is not could fill the log.
+        (What::IkeSaUp { role: Role::Responder, flow, .. }, _) => {
+            let Flow { local, remote, .. } = flow;
+            tracing::info!(
+                %peer,
+                "respond new phase 1 negotiation: {}[{}]<=>{}[{}]",
+                local.ip(), local.port(), remote.ip(), remote.port()
+            );
+        }
         _ => {}
     }
     match event.what.level() {
         Level::Debug => tracing::debug!(%peer, "{event}"),
         Level::Info => tracing::info!(%peer, "{event}"),
         Level::Warning => tracing::warn!(%peer, "{event}"),
+    }
+    match (&event.what, event.spis) {
+        (What::IkeSaDown { cause }, Some((i, r))) if cause != cause::REKEYED => {
+            tracing::info!(%peer, "purged ISAKMP-SA spi={i}:{r}.");
+        }
+        (What::ChildDown { spi_in, cause, .. }, _)
+            if ![cause::REKEYED, cause::EXPIRED].contains(&cause.as_str()) =>
+        {
+            tracing::info!(%peer, "purged IPsec-SA spi={}.", spi_in.0);
+        }
+        _ => {}
     }
 }
 

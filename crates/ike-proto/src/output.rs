@@ -114,6 +114,20 @@ pub enum What {
         /// Why.
         cause: String,
     },
+    /// An IKE SA is authenticated, and NAT detection found this.
+    Nat {
+        /// Whether we are behind a NAT.
+        ours: bool,
+        /// Whether the peer is, or claims to be.
+        theirs: bool,
+    },
+    /// A CHILD_SA is asked for.
+    ChildWanted {
+        /// Whether we ask (initiator) or the peer does.
+        role: Role,
+        /// What is to be carried.
+        selector: Selector,
+    },
     /// A CHILD_SA is installed.
     ChildUp {
         /// Whom it carries.
@@ -185,6 +199,8 @@ impl What {
             | Self::IkeSaUp { .. }
             | Self::IkeSaRekeyed { .. }
             | Self::IkeSaDown { .. }
+            | Self::Nat { .. }
+            | Self::ChildWanted { .. }
             | Self::ChildUp { .. }
             | Self::ChildDown { .. } => Level::Info,
             Self::HandshakeFailed { .. } | Self::ChildFailed { .. } | Self::Trouble(_) => Level::Warning,
@@ -283,6 +299,21 @@ impl fmt::Display for Event {
                 self.write_ends(f, "-")?;
                 self.write_spis(f)?;
                 write!(f, ": {cause}")
+            }
+            What::Nat { ours, theirs } => {
+                f.write_str(match (ours, theirs) {
+                    (false, false) => "NAT not detected: ",
+                    (true, false) => "NAT detected: ME ",
+                    (false, true) => "NAT detected: PEER ",
+                    (true, true) => "NAT detected: ME PEER ",
+                })?;
+                self.write_ends(f, "<=>")
+            }
+            What::ChildWanted { role, selector } => {
+                let verb = if *role == Role::Initiator { "initiate" } else { "respond" };
+                write!(f, "{verb} new phase 2 negotiation: ")?;
+                self.write_ends(f, "<=>")?;
+                write!(f, " for {selector}")
             }
             What::ChildUp { .. } => self.write_child_up(f),
             What::ChildFailed { selector, cause } => {
@@ -461,6 +492,21 @@ mod tests {
                 What::ChildFailed { selector: None, cause: cause("x") },
                 "phase2 negotiation failed: 192.0.2.1[",
             ),
+            (
+                What::ChildWanted { role: Role::Initiator, selector },
+                "initiate new phase 2 negotiation: 192.0.2.1[4500]<=>192.0.2.2[4500] for ",
+            ),
+            (
+                What::ChildWanted { role: Role::Responder, selector },
+                "respond new phase 2 negotiation: 192.0.2.1[4500]<=>192.0.2.2[4500] for ",
+            ),
+            (
+                What::Nat { ours: true, theirs: true },
+                "NAT detected: ME PEER 192.0.2.1[4500]<=>192.0.2.2[4500]",
+            ),
+            (What::Nat { ours: false, theirs: true }, "NAT detected: PEER 192.0.2.1["),
+            (What::Nat { ours: true, theirs: false }, "NAT detected: ME 192.0.2.1["),
+            (What::Nat { ours: false, theirs: false }, "NAT not detected: 192.0.2.1["),
             (
                 What::ChildFailed { selector: None, cause: cause("no answer to CREATE_CHILD_SA") },
                 "phase2 negotiation failed due to time up. 192.0.2.1[4500]<=>192.0.2.2[4500]: no answer",

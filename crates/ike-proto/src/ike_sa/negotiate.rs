@@ -6,12 +6,13 @@ use std::net::IpAddr;
 use crate::crypto::keymat::{ChildKeys, Nonces};
 use crate::crypto::suite::EspSuite;
 use crate::error::Error;
-use crate::ids::{ChildSpi, PolicyIndex};
+use crate::ids::{ChildSpi, PolicyIndex, Role};
 use crate::ike_sa::children::{self, Child, Stage};
 use crate::ike_sa::core::Core;
 use crate::ike_sa::env::{Env, Signal, Wanted};
 use crate::ike_sa::watch::Watch;
 use crate::message::parts::Parts;
+use crate::output::What;
 use crate::policy::peer::MakePolicies;
 use crate::policy::peer_db::Credential;
 use crate::policy::proposal::{self, Choice, Offer};
@@ -53,6 +54,7 @@ impl Plan {
         offers: Vec<Offer>,
     ) -> Result<Self, Box<(Wanted, Error)>> {
         let wanted = Wanted { selector: wanted.between(core.path.ends()), ..wanted };
+        core.say(env, What::ChildWanted { role: Role::Initiator, selector: wanted.selector });
         match reserve(env, core, &wanted.template) {
             Ok(spi_in) => Ok(Self { wanted, at_least: None, spi_in, offers }),
             Err(error) => Err(Box::new((wanted, error))),
@@ -201,6 +203,7 @@ impl Accepted {
         keyed: &Keyed<'_>,
         install: Install,
     ) -> Result<(Child, Vec<Payload>), Error> {
+        core.say(env, What::ChildWanted { role: Role::Responder, selector: self.selector });
         let spi_out = spi_of(&self.choice.spi)?;
         let keys = keyed.keys(env, core, &self.choice.suite)?;
         let (policy, is_new) = match self.grant {
@@ -268,7 +271,7 @@ pub fn judge(
     let made = || to_make(env, core, mode, (&local, &remote), replaces);
     let (grant, selector) = found.or_else(made).ok_or_else(|| {
         let (ts_r, ts_i) = (shown(&local), shown(&remote));
-        refusal(format!("no {mode:?} policy covers {ts_r} <=> {ts_i}"))
+        refusal(format!("no policy found: no {mode:?} policy covers {ts_r} <=> {ts_i}"))
     })?;
     authorize(env, core)?;
     refuse_anothers(env, core, theirs)?;

@@ -29,6 +29,8 @@ pub struct Path {
     pub flow: Flow,
     /// NAT.
     pub nat: Nat,
+    /// Whether both ends took part in NAT detection.
+    pub nat_known: bool,
     /// Whether ESP is put into UDP.
     pub encap: bool,
 }
@@ -37,7 +39,7 @@ impl Path {
     /// A path of which nothing is known yet.
     #[must_use]
     pub const fn new(flow: Flow) -> Self {
-        Self { flow, nat: Nat { local: false, remote: false }, encap: false }
+        Self { flow, nat: Nat { local: false, remote: false }, nat_known: false, encap: false }
     }
 
     /// Our address.
@@ -76,6 +78,7 @@ impl Path {
     /// Takes over what NAT detection found; `None`: the peer does not take part in it.
     pub fn decide(&mut self, found: Option<Nat>, encap: UdpEncap) {
         self.nat = found.unwrap_or_default();
+        self.nat_known = found.is_some();
         self.encap = match encap {
             UdpEncap::Force => found.is_some(),
             UdpEncap::Auto => self.nat.local || self.nat.remote,

@@ -14,6 +14,7 @@ use crate::ike_sa::core::{self, Common, Core};
 use crate::ike_sa::env::{Env, Signal, Wanted};
 use crate::ike_sa::handshake::prove;
 use crate::ike_sa::negotiate::{Install, Keyed, Plan};
+use crate::ike_sa::path::Nat;
 use crate::ike_sa::standing::{Standing, Used};
 use crate::message::parts::Parts;
 use crate::output::What;
@@ -96,6 +97,10 @@ fn established(env: &mut Env<'_>, common: &mut Common, authenticated: Authentica
     if let Some(suite) = core.suite {
         let (role, flow, local_id) = (core.role, core.path.flow, core.local_id.clone());
         core.say(env, What::IkeSaUp { role, flow, local_id, remote_id: identity, suite });
+        if core.path.nat_known {
+            let Nat { local: ours, remote: theirs } = core.path.nat;
+            core.say(env, What::Nat { ours, theirs });
+        }
     }
     env.signals.push(Signal::Established);
 }
