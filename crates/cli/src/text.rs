@@ -207,6 +207,7 @@ mod tests {
             udp_encapsulation: true,
             one_way: true,
             since: time(59),
+            rekey_in_seconds: None,
         }
     }
 
@@ -222,6 +223,9 @@ mod tests {
             local_id: "192.0.2.1".to_owned(),
             remote_id: Some("192.0.2.2".to_owned()),
             algorithms: Some("ENCR_AES_GCM_16-256/PRF_HMAC_SHA2_256/CURVE25519".to_owned()),
+            rekey_in_seconds: None,
+            check_in_seconds: None,
+            expires_in_seconds: None,
             children: vec![child()],
         };
         let up = Pair {

@@ -114,6 +114,15 @@ pub struct IkeSa {
     pub remote_id: Option<String>,
     /// Its algorithms, once agreed.
     pub algorithms: Option<String>,
+    /// Seconds until it is rekeyed.
+    #[serde(default)]
+    pub rekey_in_seconds: Option<u64>,
+    /// Seconds until the peer is asked whether it lives, if nothing comes from it before.
+    #[serde(default)]
+    pub check_in_seconds: Option<u64>,
+    /// Seconds until it is given up, if no rekey succeeds before.
+    #[serde(default)]
+    pub expires_in_seconds: Option<u64>,
     /// Its pairs of ESP SAs: one a selector at rest.
     pub children: Vec<Child>,
 }
@@ -151,4 +160,7 @@ pub struct Child {
     pub one_way: bool,
     /// When it was installed.
     pub since: Time,
+    /// Seconds until it is rekeyed.
+    #[serde(default)]
+    pub rekey_in_seconds: Option<u64>,
 }

@@ -71,6 +71,10 @@ impl Facts<'_> {
         self.others.contains(&(local, remote)) || self.others.contains(&(remote, local))
     }
 
+    fn until(&self, at: Option<Instant>) -> Option<u64> {
+        at.map(|at| at.since(self.moment.now).as_secs())
+    }
+
     fn pair(&self, pair: &PairStatus) -> shown::Pair {
         let (state, retry_at) = match pair.state {
             PairState::Idle => (shown::PairState::Idle, None),
@@ -88,7 +92,7 @@ impl Facts<'_> {
             remote: pair.remote,
             state,
             since: self.time(pair.since),
-            retry_in_seconds: retry_at.map(|at| at.since(self.moment.now).as_secs()),
+            retry_in_seconds: self.until(retry_at),
             last_error: pair.last_error.as_ref().map(failure),
             clear_text: self.open.contains(&(pair.local, pair.remote)),
             other_sas: self.has_others((pair.local, pair.remote)),
@@ -113,6 +117,9 @@ impl Facts<'_> {
             local_id: sa.local_id.to_string(),
             remote_id: sa.remote_id.as_ref().map(ToString::to_string),
             algorithms: sa.suite.map(|suite| suite.to_string()),
+            rekey_in_seconds: self.until(sa.schedule.rekey_at),
+            check_in_seconds: self.until(sa.schedule.check_at),
+            expires_in_seconds: self.until(sa.schedule.expires_at),
             children: sa.children.iter().map(|child| self.child(child, hosts)).collect(),
         }
     }
@@ -140,6 +147,7 @@ impl Facts<'_> {
             udp_encapsulation: child.encap,
             one_way: child.one_way,
             since: self.time(child.since),
+            rekey_in_seconds: self.until(child.rekey_at),
         }
     }
 }

@@ -26,6 +26,7 @@ fn child() -> Child {
         udp_encapsulation: true,
         one_way: false,
         since: time("2021-11-03T09:15:23Z"),
+        rekey_in_seconds: None,
     }
 }
 
@@ -42,6 +43,9 @@ fn pair(local: &str, remote: &str, state: &str, role: &str, children: usize) -> 
         local_id: "us".to_owned(),
         remote_id: None,
         algorithms: None,
+        rekey_in_seconds: None,
+        check_in_seconds: None,
+        expires_in_seconds: None,
         children: vec![child(); children],
     };
     ShownPair {
@@ -152,10 +156,21 @@ fn scripts_find_in_it_what_they_look_for() {
 }
 
 #[test]
-fn the_schedule_lists_pairs_that_wait() {
+fn the_schedule_lists_all_that_is_to_happen_by_itself() {
     let mut status = status();
+    assert_eq!(schedule::text(&status, &zone()), "index    tick     xtime    created\n");
     status.pairs[1].retry_in_seconds = Some(7);
-    let expected = "index    tick     xtime    created\n1        7        1635931029 2021-11-03 10:15:22\n";
+    let sa = &mut status.pairs[0].ike_sas[0];
+    (sa.check_in_seconds, sa.rekey_in_seconds, sa.expires_in_seconds) = (Some(20), Some(3600), Some(5400));
+    sa.children[1].rekey_in_seconds = Some(1800);
+    let expected = "\
+index    tick     xtime    created
+1        20       1635931042 2021-11-03 10:15:22
+2        3600     1635934622 2021-11-03 10:15:22
+3        5400     1635936422 2021-11-03 10:15:22
+4        1800     1635932823 2021-11-03 10:15:23
+5        7        1635931029 2021-11-03 10:15:22
+";
     assert_eq!(schedule::text(&status, &zone()), expected);
 }
 

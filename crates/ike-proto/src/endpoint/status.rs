@@ -7,6 +7,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::pairs::{Pair, PairKey};
 use crate::ids::{ChildId, ChildSpi, IkeSpi, PolicyIndex, Reqid, Role, SaId};
 use crate::ike_sa::IkeSa;
+use crate::ike_sa::children::Stage;
 use crate::output::Flow;
 use crate::policy::identity::Identity;
 use crate::policy::peer_db::Credential;
@@ -72,8 +73,21 @@ pub struct IkeSaStatus {
     pub remote_id: Option<Identity>,
     /// Algorithms, once chosen.
     pub suite: Option<IkeSuite>,
+    /// What is to happen to it by itself.
+    pub schedule: Schedule,
     /// CHILD_SAs.
     pub children: Vec<ChildStatus>,
+}
+
+/// What is to happen to an established IKE SA, and when, unless something comes in between.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Schedule {
+    /// It is rekeyed.
+    pub rekey_at: Option<Instant>,
+    /// The peer is asked whether it lives.
+    pub check_at: Option<Instant>,
+    /// It is given up, for no rekey has succeeded.
+    pub expires_at: Option<Instant>,
 }
 
 /// A CHILD_SA.
@@ -99,6 +113,8 @@ pub struct ChildStatus {
     pub encap: bool,
     /// Since when it is installed.
     pub since: Instant,
+    /// When it is rekeyed, if it lives till then.
+    pub rekey_at: Option<Instant>,
     /// "live", "half", "superseded" or "draining".
     pub stage: &'static str,
     /// Whether nothing has come back for long, and a rekey did not help.
@@ -154,6 +170,15 @@ fn state(sas: &[&IkeSa], retry_at: Option<Instant>) -> PairState {
     }
 }
 
+fn schedule(sa: &IkeSa) -> Schedule {
+    if !sa.is_established() {
+        return Schedule::default();
+    }
+    let core = &sa.common.core;
+    let at = |due: Instant| Some(due).filter(|due| *due != Instant::MAX);
+    Schedule { rekey_at: at(core.rekey_at), check_at: at(core.liveness_at), expires_at: at(core.expires_at) }
+}
+
 fn ike_sa(sa: &IkeSa) -> IkeSaStatus {
     let core = &sa.common.core;
     let children = sa.common.children.iter().map(|child| ChildStatus {
@@ -167,6 +192,7 @@ fn ike_sa(sa: &IkeSa) -> IkeSaStatus {
         suite: child.suite,
         encap: child.encap,
         since: child.since,
+        rekey_at: (matches!(child.stage, Stage::Live) && !child.deleting).then_some(child.rekey_at),
         stage: child.stage.name(),
         one_way: child.watch.is_one_way(),
     });
@@ -181,6 +207,7 @@ fn ike_sa(sa: &IkeSa) -> IkeSaStatus {
         local_id: core.local_id.clone(),
         remote_id: core.remote_id.clone(),
         suite: core.suite,
+        schedule: schedule(sa),
         children: children.collect(),
     }
 }
