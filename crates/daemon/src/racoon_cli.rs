@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser};
 use coati_config::diag::Diagnostics;
 use coati_config::files::Disk;
+use coati_config::native;
 use coati_config::racoon::model::LogLevel;
 use coati_control::protocol::RACOON_SOCKET;
 use tracing_subscriber::filter::LevelFilter;
@@ -179,7 +180,8 @@ fn run(cli: &Cli) -> Result<(), Refusal> {
     let settings = settings(cli)?;
     let (configuration, said) = reload::load(&settings.names, &Disk)?;
     if cli.dump {
-        say(&dump(&configuration));
+        // It holds no secrets: keys are in files that it only names.
+        say(&native::describe(configuration.racoon()));
     }
     if cli.test {
         return check(&settings, &configuration, &said);
@@ -217,11 +219,6 @@ fn check(settings: &Settings, configuration: &Configuration, said: &Diagnostics)
     configuration.privsep().map(Role::of).transpose()?;
     say(&format!("{}racoon: the configuration is good ({} warnings)", render(said), said.warnings()));
     Ok(())
-}
-
-/// What was understood, which holds no secrets: keys are in files that it only names.
-fn dump(configuration: &Configuration) -> String {
-    format!("{:#?}", configuration.racoon())
 }
 
 /// In the foreground the terminal is added to syslog or the file; not where both would end up in the journal.

@@ -26,7 +26,7 @@ use crate::psk::PskFile;
 use crate::racoon::RacoonConfig;
 use crate::setkey::PolicySet;
 
-pub use convert::{Originals, convert};
+pub use convert::{Originals, convert, describe};
 
 /// The most octets of a coati.toml: a mesh of 100,000 hosts has a fifth of it.
 pub const LARGEST: usize = 32 << 20;

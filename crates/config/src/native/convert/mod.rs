@@ -54,6 +54,17 @@ pub fn convert(originals: &Originals<'_>) -> String {
     format!("{head}\n{}{}", writer.text, policies.text)
 }
 
+/// What a racoon.conf or a coati.toml says, as it was understood, in the words of a coati.toml: for people. Keys are not in it: files
+/// with them are named.
+#[must_use]
+pub fn describe(racoon: &RacoonConfig) -> String {
+    let mut writer = Writer { text: String::new(), lost: Vec::new() };
+    writer.racoon(racoon, None);
+    let mut head = String::from("# What was understood, in the words of docs/coati.toml.md.\n");
+    comments(&mut head, "What has no words there:", &writer.lost);
+    format!("{head}\n{}", writer.text)
+}
+
 fn comments(text: &mut String, title: &str, lines: &[String]) {
     if !lines.is_empty() {
         let _ = writeln!(text, "#\n# {title}");
