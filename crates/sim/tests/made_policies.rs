@@ -9,7 +9,8 @@ use coati_sim::script::Action;
 use coati_sim::{Failure, TwoHosts, World, draw, run, sweep};
 use ike_proto::ids::Reqid;
 use ike_proto::output::What;
-use ike_proto::policy::peer::{MakePolicies, PeerConfig};
+use ike_proto::policy::identity::Identity;
+use ike_proto::policy::peer::{LocalId, MakePolicies, PeerConfig};
 use ike_proto::policy::peer_db::PeerDb;
 use ike_proto::policy::selector::{Net, Selector, Side};
 use ike_proto::time::Duration;
@@ -78,16 +79,23 @@ fn a_policy_is_made_for_the_peers_own_address_and_goes_with_the_sa_whatever_the_
     }));
 }
 
+/// Whichever of the two would begin anew after a loss.
 #[test]
 fn a_policy_of_a_peer_that_has_died_goes_and_nothing_is_begun_for_it() {
-    let mut scenario = asked(TwoHosts::plain(), MakePolicies::Shared);
-    scenario.goal = Goal::Converged { settle: Duration::from_secs(2), crossed: 3 };
-    let mut world = passed(run(3, &scenario).verdict());
-    world.act(Action::Cut { one: 0, other: 1, cut: true });
-    assert!(until_gone(&mut world, Duration::from_secs(200)), "{:?}", made(&world));
-    world.run_for(Duration::from_secs(120));
-    assert!(world.trace().said(1, |what| matches!(what, What::Initiating { .. })).is_empty());
-    assert_eq!((made(&world), world.violation().cloned()), (Vec::new(), None));
+    for own in [None, Some("10.0.0.1")] {
+        let mut two = TwoHosts::plain();
+        if let Some(lower) = own {
+            two.peers[1].local_id = LocalId::Fixed(Identity::address(lower.parse().unwrap()));
+        }
+        let mut scenario = asked(two, MakePolicies::Shared);
+        scenario.goal = Goal::Converged { settle: Duration::from_secs(2), crossed: 3 };
+        let mut world = passed(run(3, &scenario).verdict());
+        world.act(Action::Cut { one: 0, other: 1, cut: true });
+        assert!(until_gone(&mut world, Duration::from_secs(200)), "{:?}", made(&world));
+        world.run_for(Duration::from_secs(120));
+        assert!(world.trace().said(1, |what| matches!(what, What::Initiating { .. })).is_empty(), "{own:?}");
+        assert_eq!((made(&world), world.violation().cloned()), (Vec::new(), None));
+    }
 }
 
 #[test]
@@ -117,6 +125,21 @@ fn each_wish_that_is_not_covered_gets_a_policy_of_its_own() {
     assert_eq!(protocols, [6, 17]);
 }
 
+/// One that was made for TCP is no answer to a wish for everything.
+#[test]
+fn a_wish_that_is_covered_in_part_gets_a_whole_policy() {
+    let two = TwoHosts { protocols: vec![6, 0], ..TwoHosts::plain() };
+    let mut scenario = asked(two, MakePolicies::Shared);
+    scenario.flows.clear();
+    scenario.script.actions.push((Duration::ZERO, Action::Initiate { host: 0, policy: 0 }));
+    scenario.goal = Goal::Elapsed;
+    scenario.limit = Duration::from_secs(10);
+    let world = passed(run(9, &scenario).verdict());
+    let mut protocols: Vec<u8> = made(&world).iter().map(|(selector, _)| selector.protocol).collect();
+    protocols.sort_unstable();
+    assert_eq!(protocols, [0, 6]);
+}
+
 /// Beta's own policy comes first; none is made beside it, for it covers a part of the wish (RFC 7296 §2.9).
 #[test]
 fn a_policy_of_ones_own_is_narrowed_to_and_none_is_made() {
@@ -143,9 +166,8 @@ fn who_is_not_known_by_its_address_gets_none() {
     peers.insert(Some(own[0]), two.peers[1].clone());
     scenario.hosts[1].peers = Arc::new(peers);
     let mut known = PeerDb::new(psks(&[(&own[1].to_string(), key)]));
-    let name = ike_proto::policy::identity::Identity::fqdn("alpha.example");
-    let as_name =
-        PeerConfig { local_id: ike_proto::policy::peer::LocalId::Fixed(name), ..two.peers[0].clone() };
+    let name = Identity::fqdn("alpha.example");
+    let as_name = PeerConfig { local_id: LocalId::Fixed(name), ..two.peers[0].clone() };
     known.insert(Some(own[1]), as_name);
     scenario.hosts[0].peers = Arc::new(known);
     scenario.goal = Goal::Elapsed;
