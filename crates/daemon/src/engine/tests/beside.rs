@@ -48,15 +48,16 @@ fn policies_but_outbound(fake: &FakeKernel) -> Vec<xfrm_sys::Policy> {
 async fn a_pair_moves_when_both_ends_run_it_and_the_other_daemons_sas_stay() {
     let (mut a, mut b) = two_beside();
     let before = policies_but_outbound(&a.fake);
-    until(&mut a, &mut b, |a, b| has_moved(a) && has_moved(b)).await;
+    // Both found SAs that are not theirs, and began: one pair of SAs is left.
+    let at_rest = |fake: &FakeKernel| has_moved(fake) && ours(fake).len() == 2;
+    until(&mut a, &mut b, |a, b| at_rest(a) && at_rest(b)).await;
     for (host, local, remote) in [(&mut a, A, B), (&mut b, B, A)] {
         let fake = host.fake.clone();
-        assert_eq!(ours(&fake).len(), 2);
         assert_eq!(grown(&fake).iter().filter(|sa| sa.reqid == 0).count(), 2, "the other daemon's");
         // Beside the other daemon's two, the outbound SA was there before its policy moved to it.
         let done: Vec<Operation> = fake.journal().iter().map(|(operation, _)| *operation).collect();
         let before = done.iter().take_while(|operation| **operation != Operation::UpdatePolicy);
-        assert_eq!(before.filter(|operation| **operation == Operation::AddSa).count(), 3, "{done:?}");
+        assert!(before.filter(|operation| **operation == Operation::AddSa).count() >= 3, "{done:?}");
         let [pair] = status(host).await.pairs.try_into().unwrap();
         assert_eq!((pair.local.to_string(), pair.remote.to_string()), (local.to_owned(), remote.to_owned()));
         assert!(pair.other_sas && !pair.clear_text && pair.state == PairState::Up);
