@@ -42,8 +42,8 @@ pub enum Command {
 #[command(
     after_help = "Files that begin with `flush; spdflush;` own every policy of the kernel's main database, those of sockets left \
                   out: what they do not name is deleted. Any other files own only what they name. SAs are not touched, \
-                  `add` and `flush` are not carried out: that is for `setkey -f`. IPv6 neighbour discovery is kept out of \
-                  IPsec by policies that no file names, as coatid does. A coatid without --policy follows what it finds in the kernel; \
+                  `add` and `flush` are not carried out: that is for `setkey -f`. Policies that coatid made for a \
+                  peer (`generate_policy`) are left alone. IPv6 neighbour discovery is kept out of IPsec by policies that no file names, as coatid does. A coatid without --policy follows what it finds in the kernel; \
                   one with --policy loads its files itself: tell it by `coati reload`."
 )]
 pub struct Arguments {
@@ -93,10 +93,11 @@ fn run<X: Xfrm>(
         return Ok(1);
     };
     let dumped = open().and_then(|mut xfrm| xfrm.dump_policies().map(|present| (xfrm, present)));
-    let (mut xfrm, present) = match dumped {
+    let (mut xfrm, mut present) = match dumped {
         Ok(dumped) => dumped,
         Err(error) => return say_error(&error, err),
     };
+    present.retain(|policy| !coati_spd::is_made(policy));
     let wanted = coati_spd::wanted(&loaded.set, &present);
     let plan = Plan::new(&wanted, &present, loaded.set.replaces, &[]);
     let done = match is_sync {

@@ -37,8 +37,8 @@ use crate::refusal::Refusal;
 use crate::reload::{self, Configuration, FileNames};
 use crate::sockets::{LONGEST_DATAGRAM, Listen, Sockets};
 use crate::status::Pair;
+use crate::translate;
 use crate::view::Families;
-use crate::{made, translate};
 use coati_spd::{Plan, Wanted};
 use reconcile::Watch;
 
@@ -405,7 +405,7 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
         let kernel = &mut self.parts.kernel.xfrm;
         let mut present = kernel.dump_policies().map_err(|error| Refusal::new(error.to_string()))?;
         // Those that were made for peers are the engine's to end.
-        present.retain(|policy| !made::is_made(policy));
+        present.retain(|policy| !coati_spd::is_made(policy));
         let set = configuration.policies.as_ref();
         let wanted = set.map(|set| coati_spd::wanted(set, &present)).unwrap_or_default();
         probe_families(kernel, &configuration, &wanted, &present)?;

@@ -5,27 +5,16 @@
 
 use std::collections::BTreeSet;
 
+use coati_spd::{MADE_PRIORITY, is_made};
 use ike_proto::ids::{PolicyIndex, Reqid};
 use ike_proto::policy::sad::{Direction, Mode, NewPolicy, SadError};
 use ike_proto::policy::spd;
-use xfrm_sys::{Error, Level, Policy, PolicyQuery, Protocol, Template, Xfrm};
+use xfrm_sys::{Error, Policy, PolicyQuery, Template, Xfrm};
 
 use crate::translate;
 
-/// Their priority: behind setkey's `prio low`, and a number that nobody writes by chance.
-pub const PRIORITY: u32 = 0xfff0_ca71;
 /// Reqids of their own are above those that setkey and the kernel's PF_KEY give.
 const FIRST_REQID: u32 = 0x4000_0000;
-
-/// Whether a policy of the kernel was made so.
-#[must_use]
-pub fn is_made(policy: &Policy) -> bool {
-    let is_ours = |template: &Template| {
-        (template.protocol, template.mode, template.level)
-            == (Protocol::ESP, xfrm_sys::Mode::TRANSPORT, Level::Required)
-    };
-    policy.priority == PRIORITY && policy.templates.len() == 1 && policy.templates.iter().all(is_ours)
-}
 
 /// Puts both directions into the kernel, and gives the outbound one as the kernel numbered it.
 pub(crate) fn make(xfrm: &mut impl Xfrm, wish: &NewPolicy) -> Result<spd::Policy, SadError> {
@@ -38,7 +27,7 @@ pub(crate) fn make(xfrm: &mut impl Xfrm, wish: &NewPolicy) -> Result<spd::Policy
             Direction::Out => xfrm_sys::Direction::OUT,
         };
         let template = Template { reqid, ..Template::esp_transport(selector.destination.address) };
-        Policy { priority: PRIORITY, templates: vec![template], ..Policy::new(selector, way) }
+        Policy { priority: MADE_PRIORITY, templates: vec![template], ..Policy::new(selector, way) }
     };
     let (inbound, outbound) = (policy(Direction::In), policy(Direction::Out));
     // What is there already says something else: it is left.
@@ -52,7 +41,7 @@ pub(crate) fn make(xfrm: &mut impl Xfrm, wish: &NewPolicy) -> Result<spd::Policy
     Ok(spd::Policy {
         index,
         selector: wish.selector,
-        priority: PRIORITY,
+        priority: MADE_PRIORITY,
         template: spd::Template {
             mode: Mode::Transport,
             reqid: Reqid(reqid),
@@ -134,7 +123,7 @@ mod tests {
         let policy = make(&mut kernel, &wish("192.0.2.2", 6, false)).unwrap();
         let dump = kernel.dump_policies().unwrap();
         assert_eq!(dump.iter().filter(|policy| is_made(policy)).count(), 2);
-        assert!(before.iter().all(|other| other.priority < PRIORITY && !is_made(other)));
+        assert!(before.iter().all(|other| other.priority < MADE_PRIORITY && !is_made(other)));
         // The engine sees it in the kernel's dump as it was told.
         assert_eq!(view::read(&dump, false).set.get(policy.index), Some(&policy));
         assert_eq!(remove(&mut kernel, policy.index), Ok(()));

@@ -66,7 +66,7 @@ impl Sockets {
     pub fn open(listens: &[Listen], shared: bool) -> Result<(Self, Vec<String>), Refusal> {
         let (mut sockets, mut warnings) = (Vec::new(), Vec::new());
         for listen in listens {
-            match IkeSocket::open(listen, shared, |socket| bypass_policies(socket)) {
+            match IkeSocket::open(listen, shared, bypass_policies) {
                 Ok(socket) => sockets.push(
                     watch(socket)
                         .map_err(|error| Refusal::new(format!("cannot watch a UDP socket: {error}")))?,

@@ -25,7 +25,6 @@ use crate::estate::Estate;
 use crate::hooks::Hooks;
 use crate::jobs::Pool;
 use crate::kernel::{self, Kernel};
-use crate::made;
 use crate::pidfile::PidFile;
 use crate::privileges::{self, Role, RootsFiles};
 use crate::refusal::Refusal;
@@ -142,7 +141,7 @@ fn try_kernel(configuration: &Configuration) -> Result<(Client, Vec<Policy>, Vec
     kernel::check_access(&mut client)?;
     let mut present = client.dump_policies().map_err(|error| Refusal::new(error.to_string()))?;
     // What a daemon before this one made for peers is the engine's to end.
-    present.retain(|policy| !made::is_made(policy));
+    present.retain(|policy| !coati_spd::is_made(policy));
     let set = configuration.policies.as_ref();
     let wanted = set.map(|set| coati_spd::wanted(set, &present)).unwrap_or_default();
     probe_families(&mut client, configuration, &wanted, &present)?;

@@ -43,6 +43,7 @@ fn refusal(socket: &Path, error: &Error) -> Refusal {
     Refusal::new(format!("the coatid at {} does not leave: {error}", socket.display()))
 }
 
+#[expect(clippy::disallowed_methods, reason = "the end of a process that is no child of ours is no event")]
 fn wait_end(pid: u32) -> Result<(), Refusal> {
     let process = i32::try_from(pid).ok().filter(|pid| *pid > 0).map(Pid::from_raw);
     for _ in 0..LOOKS {

@@ -252,7 +252,7 @@ pub fn policy(policy: &xfrm_sys::Policy) -> Reading {
             endpoints: endpoints(template),
             optional: template.level == Level::Optional,
         },
-        made: crate::made::is_made(policy),
+        made: coati_spd::is_made(policy),
     })
 }
 

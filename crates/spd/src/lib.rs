@@ -5,6 +5,7 @@
 //! Any other file adds and changes its own policies only. Policies are never flushed, so no moment lets clear text pass
 //! that did not pass before.
 
+mod made;
 mod moved;
 mod neighbour;
 mod plan;
@@ -14,6 +15,7 @@ mod wanted;
 #[cfg(test)]
 mod testing;
 
+pub use made::{MADE_PRIORITY, is_made};
 pub use moved::{MOVED_REQID, is_moved, may_move, moved, moved_back};
 pub use neighbour::passes as neighbour_discovery_passes;
 pub use plan::{Failed, Kind, Plan, Planned, Summary, note_indices};

@@ -49,6 +49,21 @@ fn changes(fake: &FakeKernel) -> Vec<Operation> {
 }
 
 #[test]
+fn what_coatid_made_for_a_peer_and_what_was_moved_to_its_sas_is_left_as_it_is() {
+    let mut fake = FakeKernel::new();
+    let files = files(&format!("{HEAD}{PAIR}"), OTHER);
+    assert_eq!(sync(&fake, &files).code, 0);
+    let outbound = fake.policies().into_iter().find(coati_spd::may_move).unwrap();
+    fake.update_policy(&coati_spd::moved(&outbound)).unwrap();
+    let mut made = Policy { priority: coati_spd::MADE_PRIORITY, index: 0, ..outbound };
+    made.selector.protocol = xfrm_sys::Protocol::UDP;
+    fake.add_policy(&made).unwrap();
+    let before = fake.policies();
+    assert_eq!((plan(&fake, &files).code, sync(&fake, &files).code), (0, 0));
+    assert_eq!(fake.policies(), before);
+}
+
+#[test]
 fn a_plan_says_what_a_sync_does_and_then_there_is_nothing_to_do() {
     let fake = FakeKernel::new();
     let files = files(&format!("{HEAD}{PAIR}"), OTHER);

@@ -19,7 +19,7 @@ pub(super) fn listens(written: &model::Listen, asked: PortsAsked) -> Result<Vec<
     let mut ports = vec![ike, natt];
     ports.extend(asked.also.iter().flat_map(|also| [also.ike, also.natt]));
     ports.sort_unstable();
-    if let Some([port, _]) = ports.array_windows().find(|[one, other]| one == other) {
+    if let Some((port, _)) = ports.iter().zip(ports.iter().skip(1)).find(|(one, other)| one == other) {
         return Err(Refusal::new(format!("one UDP port ({port}) cannot be for two purposes")));
     }
     let mut all = on_ports(written, ike, natt)?;
