@@ -1,7 +1,7 @@
 //! The order of start: whatever can fail has failed before a policy changes.
 //!
 //! 1. every file is read and checked; 2. the process may use XFRM; 3. the kernel can carry each configured suite;
-//! 4. sockets (and only now a predecessor leaves), seed, boot epoch, pid file, control socket, events; 5. privileges are dropped; 6. policies;
+//! 4. seed, boot epoch, pid file, sockets, control socket, events; 5. privileges are dropped; 6. policies;
 //! 7. only now is anything read.
 
 use std::path::Path;
@@ -51,9 +51,9 @@ pub fn start(
     let role = configuration.privsep().map(Role::of).transpose()?.flatten();
     let (mut client, present, wanted) = try_kernel(&configuration)?;
     let listens = configuration.listens(settings.ports)?;
-    let (sockets, warnings) = Sockets::open(&listens, settings.take_over)?;
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    if settings.take_over {
+    // A predecessor leaves when its ports are open here too, and not before.
+    let shared = settings.take_over.then(|| Sockets::open(&listens, true)).transpose()?;
+    if shared.is_some() {
         succession::relieve(&control_sockets(settings, &configuration))?;
     }
     let seed =
@@ -70,6 +70,8 @@ pub fn start(
     let epoch = entropy::next_boot_epoch(&state_dir).map_err(unkept)?;
     let crash_secret = entropy::crash_secret(&state_dir).map_err(unkept)?;
     let (mut estate, left) = Estate::open(&state_dir).map_err(unkept)?;
+    let (sockets, warnings) = shared.map_or_else(|| Sockets::open(&listens, false), Ok)?;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let control_socket = bind_control(settings, &configuration)?;
     let monitor = Monitor::open(&GROUPS).map_err(|error| kernel::access_refusal(&error))?;
     let monitor =

@@ -347,7 +347,7 @@ fn sync_under_traffic(stage: &Stage) -> Result<()> {
     stays.wait_flowing(Duration::from_secs(5))?;
     let now = self::spis(&hosts.coatis)?;
     ensure!(now == spis, "the SAs {spis:08x?} became {now:08x?}");
-    let stays = stays.finish()?;
+    let stays = stays.finish_after(Duration::from_secs(2))?;
     let goes = goes.finish()?;
     for way in stays.iter().chain(&goes) {
         stage.say(&way.to_string())?;
