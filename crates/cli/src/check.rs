@@ -228,6 +228,13 @@ mod tests {
         (serde_json::from_str(&text).unwrap(), success)
     }
 
+    /// The path of a file with this text.
+    fn written(dir: &Path, name: &str, text: &str) -> PathBuf {
+        let path = dir.join(name);
+        crate::fresh::replace(&path, text.as_bytes(), 0o600).unwrap();
+        path
+    }
+
     fn checked(files: &[PathBuf], strict: bool) -> (Vec<Value>, bool) {
         objects(&Arguments { strict, ..arguments(files) }, said_nothing)
     }
@@ -235,11 +242,7 @@ mod tests {
     #[test]
     fn every_language_is_checked_and_everything_is_said() {
         let dir = scratch_dir("check-all");
-        let at = |name: &str, text: &str| {
-            let path = dir.join(name);
-            crate::fresh::replace(&path, text.as_bytes(), 0o600).unwrap();
-            path
-        };
+        let at = |name: &str, text: &str| written(&dir, name, text);
         let files = [
             at("racoon.conf", REMOTE),
             at("psk.txt", "192.0.2.2 weak\n"),
@@ -328,11 +331,7 @@ mod tests {
     #[test]
     fn what_the_daemon_finds_stands_with_the_file_it_is_about_and_once() {
         let dir = scratch_dir("check-together");
-        let at = |name: &str, text: &str| {
-            let path = dir.join(name);
-            crate::fresh::replace(&path, text.as_bytes(), 0o600).unwrap();
-            path
-        };
+        let at = |name: &str, text: &str| written(&dir, name, text);
         let files = [
             at("racoon.conf", REMOTE),
             at("ipsec-tools.conf", "spdadd 192.0.2.1 192.0.2.2 any -P out ipsec esp/transport//require;\n"),

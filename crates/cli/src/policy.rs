@@ -16,7 +16,7 @@ use coati_config::setkey::model::{Action, PolicyFile};
 use coati_config::setkey::{self, FwdCopies, PolicySet};
 use coati_spd::{Kind, Plan, Summary, Wanted};
 use serde::Serialize;
-use xfrm_sys::{Client, Direction, Errno, Error, Policy, PolicyType, Prefix, Xfrm};
+use xfrm_sys::{Client, Direction, Errno, Error, Policy, Xfrm};
 
 use crate::setkey::policy_line;
 
@@ -322,15 +322,14 @@ fn line(policy: &Policy, before: Option<&Policy>, place: Option<&Place>) -> Line
 
 /// Of the main database, and of no socket.
 fn is_of_database(policy: &Policy) -> bool {
-    !policy.direction.is_socket() && policy.policy_type.unwrap_or(PolicyType::MAIN) == PolicyType::MAIN
+    !policy.direction.is_socket() && policy.is_main()
 }
 
 fn is_point_to_point(policy: &Policy) -> bool {
-    let is_host = |prefix: Prefix| prefix.length == Prefix::host(prefix.address).length;
     policy.direction != Direction::FWD
         && !policy.templates.is_empty()
-        && is_host(policy.selector.source)
-        && is_host(policy.selector.destination)
+        && policy.selector.source.is_host()
+        && policy.selector.destination.is_host()
 }
 
 #[cfg(test)]

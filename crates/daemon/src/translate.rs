@@ -16,7 +16,7 @@ use ike_proto::wire::registry::{EncrId, IntegId};
 use xfrm_sys::constants::XFRM_INF;
 use xfrm_sys::{
     Acquire, Action, Aead, AlgorithmName, Authentication, Encap, Encryption, Key, Level, Limits, Mark,
-    PolicyType, PortMatch, Prefix, Protocol, ReplayEsn, Sa, SaFlags, SaId, Template,
+    PortMatch, Prefix, Protocol, ReplayEsn, Sa, SaFlags, SaId, Template,
 };
 
 /// Something that one of the two sides has no word for.
@@ -216,7 +216,6 @@ pub enum Reading {
 /// Reads a kernel policy.
 #[must_use]
 pub fn policy(policy: &xfrm_sys::Policy) -> Reading {
-    let is_main = policy.policy_type.unwrap_or(PolicyType::MAIN) == PolicyType::MAIN;
     if policy.direction != xfrm_sys::Direction::OUT || policy.action != Action::ALLOW {
         return Reading::Other;
     }
@@ -227,7 +226,7 @@ pub fn policy(policy: &xfrm_sys::Policy) -> Reading {
         };
     };
     let no_mark = Mark { value: 0, mask: 0 };
-    if !is_main || policy.mark.unwrap_or(no_mark) != no_mark || policy.if_id.unwrap_or(0) != 0 {
+    if !policy.is_main() || policy.mark.unwrap_or(no_mark) != no_mark || policy.if_id.unwrap_or(0) != 0 {
         return Reading::Unkeyed("it has a mark, an interface or a database of its own");
     }
     if template.protocol != Protocol::ESP {
@@ -490,7 +489,7 @@ mod tests {
             changed(|p| p.templates[0].spi = 0x100),
             changed(|p| p.mark = Some(Mark { value: 1, mask: 1 })),
             changed(|p| p.if_id = Some(3)),
-            changed(|p| p.policy_type = Some(PolicyType::SUB)),
+            changed(|p| p.policy_type = Some(xfrm_sys::PolicyType::SUB)),
             changed(|p| p.selector.source_port = PortMatch { port: 1, mask: 0xff00 }),
             changed(|p| p.selector.interface = 2),
         ] {

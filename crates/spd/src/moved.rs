@@ -4,7 +4,7 @@
 //! daemons' SAs can be there at one time, and the reqid of the `out` policy alone says whose are sent on. `in` and `fwd` policies
 //! keep 0, which takes both. A moved policy stays moved when racoon is gone: its files still say 0, and mean the same.
 
-use xfrm_sys::{Action, Direction, Mode, Policy, PolicyType, Prefix, Protocol};
+use xfrm_sys::{Action, Direction, Mode, Policy, Protocol};
 
 /// The reqid of moved policies and of the SAs they are for: above those that people write and those that the kernel counts up.
 pub const MOVED_REQID: u32 = 0xc0a7_0001;
@@ -19,12 +19,11 @@ pub fn is_moved(policy: &Policy) -> bool {
 /// peers', of which some may still be racoon's.
 #[must_use]
 pub fn may_move(policy: &Policy) -> bool {
-    let is_host = |prefix: Prefix| prefix.length == Prefix::host(prefix.address).length;
     has_reqid(policy, 0)
         && policy.action == Action::ALLOW
         && policy.templates.iter().all(|template| template.mode == Mode::TRANSPORT)
-        && is_host(policy.selector.source)
-        && is_host(policy.selector.destination)
+        && policy.selector.source.is_host()
+        && policy.selector.destination.is_host()
 }
 
 /// The same policy for SAs of Coati's.
@@ -45,9 +44,8 @@ pub(crate) fn as_it_moved(wanted: &Policy, present: &Policy) -> Policy {
 }
 
 fn has_reqid(policy: &Policy, reqid: u32) -> bool {
-    let is_main = policy.policy_type.unwrap_or(PolicyType::MAIN) == PolicyType::MAIN;
     let [template] = policy.templates.as_slice() else { return false };
-    is_main
+    policy.is_main()
         && policy.direction == Direction::OUT
         && template.protocol == Protocol::ESP
         && template.reqid == reqid

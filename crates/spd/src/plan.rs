@@ -4,7 +4,7 @@ use core::fmt;
 use std::collections::BTreeMap;
 
 use coati_config::diag::Place;
-use xfrm_sys::{Error, Policy, PolicyQuery, PolicyType, Request, Xfrm};
+use xfrm_sys::{Error, Policy, PolicyQuery, Request, Xfrm};
 
 use crate::Wanted;
 use crate::moved::as_it_moved;
@@ -152,8 +152,9 @@ impl Plan {
         let is_wanted = Index::of(wanted.iter().map(|wanted| &wanted.policy));
         let was_wanted = Index::of(before.iter().map(|wanted| &wanted.policy));
         let ours = |policy: &&Policy| {
-            let is_main = policy.policy_type.unwrap_or(PolicyType::MAIN) == PolicyType::MAIN;
-            !policy.direction.is_socket() && is_main && (replaces || was_wanted.find(policy).is_some())
+            !policy.direction.is_socket()
+                && policy.is_main()
+                && (replaces || was_wanted.find(policy).is_some())
         };
         let there = Index::of(present.iter());
         let mut steps: Vec<Step> = wanted
@@ -472,7 +473,7 @@ mod tests {
     fn policies_of_sockets_and_of_another_database_are_left_alone() {
         let mut present = loaded(OLD).policies();
         present[0].direction = xfrm_sys::Direction(4);
-        present[1].policy_type = Some(PolicyType::SUB);
+        present[1].policy_type = Some(xfrm_sys::PolicyType::SUB);
         let plan = Plan::new(&[], &present, true, &[]);
         assert_eq!(plan.summary().deleted, present.len() - 2);
     }

@@ -7,7 +7,7 @@ use coati_config::setkey::FwdCopies;
 use coati_config::setkey::model::{
     Direction as Way, Level as Strictness, PolicyAction, SpdPolicy, SpdSelector,
 };
-use xfrm_sys::{Policy, PolicyType, Selector};
+use xfrm_sys::{Policy, Selector};
 
 use crate::moved::as_it_moved;
 use crate::plan::{as_they_moved, says_the_same};
@@ -114,7 +114,7 @@ impl Play {
     /// `spdflush`: all policies of the main database.
     pub fn flush(&mut self) {
         self.entries.clear();
-        self.foreign.retain(|policy| !is_main(policy));
+        self.foreign.retain(|policy| !policy.is_main());
     }
 
     /// The policies that there would be, those of sockets left out.
@@ -150,14 +150,10 @@ impl Play {
     }
 }
 
-fn is_main(policy: &Policy) -> bool {
-    policy.policy_type.unwrap_or(PolicyType::MAIN) == PolicyType::MAIN
-}
-
 /// Whether setkey's language can speak of a policy of the kernel.
 fn has_words(policy: &Policy) -> bool {
     let has_mark = policy.mark.is_some_and(|mark| (mark.value, mark.mask) != (0, 0));
-    is_main(policy) && !has_mark && policy.if_id.unwrap_or(0) == 0
+    policy.is_main() && !has_mark && policy.if_id.unwrap_or(0) == 0
 }
 
 fn key_of(written: &SpdSelector) -> Key {

@@ -50,6 +50,11 @@ impl Prefix {
         Self { address, length }
     }
 
+    /// Whether it is one host's.
+    pub const fn is_host(&self) -> bool {
+        self.length == Self::host(self.address).length
+    }
+
     /// Whether `address` is of this prefix's family and shares its leading bits.
     pub fn contains(&self, address: IpAddr) -> bool {
         let (ours, theirs, width) = match (self.address, address) {

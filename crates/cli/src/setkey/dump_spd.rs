@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use xfrm_sys::{
-    Action, Direction, Error, Level, Mode, Policy, PolicyType, PortMatch, Prefix, Protocol, Selector,
-    Template, Xfrm,
+    Action, Direction, Error, Level, Mode, Policy, PortMatch, Prefix, Protocol, Selector, Template, Xfrm,
 };
 
 use super::dump_sa::{Ports, end};
@@ -50,8 +49,7 @@ pub fn dump_policies(
 #[must_use]
 pub fn policies_text(policies: &[Policy], sockets: SocketPolicies, scene: &Scene, ports: Ports) -> String {
     let is_shown = |policy: &&Policy| {
-        policy.policy_type.unwrap_or(PolicyType::MAIN) == PolicyType::MAIN
-            && (sockets == SocketPolicies::Shown || !policy.direction.is_socket())
+        policy.is_main() && (sockets == SocketPolicies::Shown || !policy.direction.is_socket())
     };
     let shown: Vec<&Policy> = policies.iter().filter(is_shown).collect();
     if shown.is_empty() {

@@ -144,6 +144,11 @@ impl Policy {
         }
     }
 
+    /// Whether it is of the main database, which is meant where none is named.
+    pub fn is_main(&self) -> bool {
+        self.policy_type.unwrap_or(PolicyType::MAIN) == PolicyType::MAIN
+    }
+
     /// Whether the kernel would take `other` for the same policy: selector, direction, mark, interface and database.
     pub fn is_same_as(&self, other: &Self) -> bool {
         self.selector == other.selector
