@@ -1,8 +1,11 @@
 //! Hosts that are not all on the same ports yet, as a fleet's are while it comes from another daemon.
 
+use coati_sim::link::{Conditions, Span};
 use coati_sim::scenario::Scenario;
+use coati_sim::traffic::FlowSpec;
 use coati_sim::{Failure, TwoHosts, run, sweep};
 use ike_proto::config::Ports;
+use ike_proto::time::Duration;
 
 const USUAL: Ports = Ports { ike: 500, natt: 4500 };
 const BESIDE: Ports = Ports { ike: 1500, natt: 14_500 };
@@ -47,6 +50,39 @@ fn hosts_find_each_other_at_every_step_from_one_pair_of_ports_to_another() {
                     return Err(Failure::of(seed, said, &world));
                 }
             }
+        }
+        Ok(())
+    })
+    .unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[test]
+fn traffic_that_passes_in_clear_until_there_is_an_sa_is_not_lost_when_there_is_one() {
+    sweep(0..1_000, |seed| {
+        let mut scenario = TwoHosts { starter: 0, ..TwoHosts::plain() }.scenario();
+        for host in &mut scenario.hosts {
+            host.policies[0].template.optional = true;
+        }
+        // Both ends have something to say, and ask for an SA, within a few round trips.
+        let every = Duration::from_millis(3);
+        let flow = FlowSpec { every, echo: false, ..scenario.flows[0] };
+        let later = flow.start + Duration::from_millis(seed % 50);
+        scenario.flows = vec![flow, FlowSpec { from: 1, start: later, ..flow }];
+        // An end waits for the other for a second: an answer that takes longer costs what is sent meanwhile.
+        let winding = Conditions { detour: Span::millis(50, 300), ..Conditions::rough(0) };
+        scenario.link = if seed % 2 == 0 { Conditions::calm() } else { winding };
+        let world = run(seed, &scenario).verdict()?;
+        if world.dropped() > 0 {
+            return Err(Failure::of(
+                seed,
+                format!("{} packets were lost by the hosts", world.dropped()),
+                &world,
+            ));
+        }
+        // A wish of the end that answered is met by the child that is only half there.
+        let counts = world.counts();
+        if counts.ike_sas == 2 && counts.children != 2 {
+            return Err(Failure::of(seed, format!("{} children", counts.children), &world));
         }
         Ok(())
     })

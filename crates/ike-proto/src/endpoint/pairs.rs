@@ -10,6 +10,7 @@ use crate::config::Ports;
 use crate::endpoint::{ApiMisuse, Chore, Context, Endpoint};
 use crate::ids::{PolicyIndex, Role, SaId};
 use crate::ike_sa::IkeSa;
+use crate::ike_sa::children::Child;
 use crate::ike_sa::core::Core;
 use crate::ike_sa::env::{End, Signal, Wanted};
 use crate::ike_sa::handshake::prove;
@@ -184,19 +185,21 @@ impl Endpoint {
         }
     }
 
-    /// Whether the kernel sends by now what a packet asked for; then it need not wait for it any more.
+    /// Whether a child is there for what a packet asked for. Where the kernel sends on it by now, it need not wait any more; a
+    /// child that is half there ends the waiting when it goes live.
     fn releases(&self, cx: &mut Context<'_>, key: PairKey, wanted: &Wanted, acquire: &Acquire) -> bool {
         let asked = acquire.packet.unwrap_or_else(|| wanted.between((key.local, key.remote)));
         let sas = self.pairs.get(&key).into_iter().flat_map(|pair| &pair.sas);
         let children = sas.filter_map(|id| self.sas.get(id)).flat_map(|sa| sa.common.children.iter());
-        let mut sending = children
-            .filter(|child| child.sends() && child.policy == wanted.policy && child.selector.covers(&asked));
+        let fit = |child: &&Child| child.policy == wanted.policy && child.selector.covers(&asked);
+        let fitting: Vec<&Child> = children.filter(fit).collect();
         let sent = |spi| SaKey { destination: key.remote, spi };
-        let carried = sending.any(|child| cx.sad.query(&sent(child.spi_out)).is_ok());
-        if carried {
+        let mut sending = fitting.iter().filter(|child| child.sends());
+        if sending.any(|child| cx.sad.query(&sent(child.spi_out)).is_ok()) {
             cx.sad.release_acquire(acquire);
+            return true;
         }
-        carried
+        fitting.iter().any(|child| child.serves() && !child.sends())
     }
 
     /// The peer seems to have begun: it is given a moment, once. Nobody has authenticated it, so it is not waited for longer.
@@ -603,7 +606,7 @@ impl Endpoint {
             let children = sa.common.children.iter();
             // A policy that was replaced has another index and still covers what the child carries.
             let path = sa.common.core.path;
-            let covered = |child: &crate::ike_sa::children::Child| {
+            let covered = |child: &Child| {
                 policies.between(path.local(), path.remote()).any(|policy| {
                     policy.selector.covers(&child.selector) && policy.template.reqid == child.reqid
                 })

@@ -7,7 +7,7 @@ use crate::crypto::keymat::{ChildKeys, Nonces};
 use crate::crypto::suite::EspSuite;
 use crate::error::Error;
 use crate::ids::{ChildSpi, PolicyIndex, Role};
-use crate::ike_sa::children::{self, Child, Stage};
+use crate::ike_sa::children::{self, Child, Children, Stage};
 use crate::ike_sa::core::Core;
 use crate::ike_sa::env::{Env, Signal, Wanted};
 use crate::ike_sa::watch::Watch;
@@ -176,12 +176,25 @@ enum Grant {
 }
 
 impl Accepted {
-    /// Whether its policy is of level `use`.
-    #[must_use]
-    pub const fn is_optional(&self) -> bool {
-        match &self.grant {
-            Grant::There(policy) => policy.template.optional,
+    /// How much of a new child goes into the kernel before its initiator has it. Until our answer is there, something else may
+    /// carry the traffic: one of `children`, another IKE SA of the pair if that `is_served`, or somebody else's SA. Or the policy,
+    /// of level `use`, lets it pass in clear.
+    pub fn install_at_once(
+        &self,
+        env: &mut Env<'_>,
+        core: &Core,
+        children: &Children,
+        is_served: bool,
+    ) -> Install {
+        let carried = match &self.grant {
+            Grant::There(policy) => policy.template.optional || children.serve(policy.index),
             Grant::ToMake(_) => false,
+        };
+        let (local, remote) = core.path.ends();
+        if carried || is_served || env.sad.is_carried(local, remote) {
+            Install::Beside
+        } else {
+            Install::Both
         }
     }
 
@@ -422,7 +435,7 @@ pub enum Install {
     Both,
     /// The inbound half; the outbound one waits.
     InboundFirst,
-    /// The same, for a moment only: another IKE SA of the pair carries the traffic.
+    /// The same, for a moment only: something else carries the traffic.
     Beside,
     /// The inbound half; the child is to be deleted at once.
     InboundOnly,

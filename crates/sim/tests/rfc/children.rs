@@ -5,7 +5,7 @@ use coati_sim::sad::Notice;
 use ike_proto::endpoint::status::ChildStatus;
 use ike_proto::ids::ChildSpi;
 use ike_proto::output::What;
-use ike_proto::policy::sad::{Acquire, Mode};
+use ike_proto::policy::sad::{Acquire, Direction, Mode};
 use ike_proto::policy::selector::{Net, Selector, Side};
 use ike_proto::time::Duration;
 use ike_proto::wire::registry::{ExchangeType, KeId, NotifyType, ProtocolId, TransformType};
@@ -91,6 +91,23 @@ fn more_children_than_enough_are_no_additional_sas() {
     let payloads = [vec![Payload::Notify(rekey)], wish(&table, 0x2000)].concat();
     let answer = table.ask(&voice, CREATE, &payloads).remove(0);
     assert_ne!(answer.errors(), [NotifyType::NO_ADDITIONAL_SAS]);
+}
+
+#[test]
+fn a_second_child_waits_to_be_sent_on_until_its_initiator_has_it() {
+    let mut table = Table::up(&plain());
+    let senders = |table: &Table| {
+        let sas = table.hosts[1].sad.live().filter(|sa| sa.spec.direction == Direction::Out);
+        sas.map(|sa| sa.spec.spi.0).collect::<Vec<u32>>()
+    };
+    let first = senders(&table);
+    let voice = table.voice(0);
+    let payloads = wish(&table, 0x1000);
+    let answer = table.ask(&voice, CREATE, &payloads).remove(0);
+    assert!(answer.errors().is_empty());
+    assert_eq!(senders(&table), first, "the first one carries the traffic");
+    table.pass(Duration::from_millis(1100));
+    assert!(senders(&table).contains(&0x1000), "not for long: the peer may have lost the first");
 }
 
 /// Both hosts have a DELETE of the same child out: the first one's and the second one's request, and the child as the first sees it.

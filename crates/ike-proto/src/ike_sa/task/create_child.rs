@@ -392,7 +392,10 @@ fn finish(
     let (ke, shared) = own.unzip();
     let shared: Vec<Secret> = shared.into_iter().collect();
     let keyed = Keyed { nonces: &nonces, shared: &shared };
-    let install = if old.is_some() { Install::InboundFirst } else { Install::Both };
+    let install = match old {
+        Some(_) => Install::InboundFirst,
+        None => accepted.install_at_once(env, &common.core, &common.children, false),
+    };
     let (child, mut payloads) = accepted.install(env, &common.core, &keyed, install)?;
     payloads.insert(1, Payload::Nonce(Nonce(nonces.nr.clone())));
     if let Some(ke) = ke {

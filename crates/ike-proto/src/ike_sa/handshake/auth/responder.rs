@@ -24,7 +24,7 @@ use crate::ike_sa::core::Common;
 use crate::ike_sa::env::{Env, Signal};
 use crate::ike_sa::handshake::prove::{self, Judged, Means, Signed, Wishes};
 use crate::ike_sa::handshake::{Handshake, Step};
-use crate::ike_sa::negotiate::{self, Install, Keyed};
+use crate::ike_sa::negotiate::{self, Keyed};
 use crate::message::inventory;
 use crate::message::parts::Parts;
 use crate::output::{Flow, What};
@@ -232,13 +232,9 @@ impl Asked {
         }
         let keyed = Keyed { nonces: &self.agreed.nonces, shared: &[] };
         let offers = first_child_offers(common);
-        // The initiator has it when our answer has come; until then another SA of the pair may carry the traffic: ours if it knows
-        // of one, or somebody else's. Or the policy lets it pass in clear.
-        let (local, remote) = common.core.path.ends();
         let known = common.core.beside && !parts.has(NotifyType::INITIAL_CONTACT);
-        let carried = known || env.sad.is_carried(local, remote);
         let made = negotiate::judge(env, &common.core, parts, &offers, None).and_then(|accepted| {
-            let install = if carried || accepted.is_optional() { Install::Beside } else { Install::Both };
+            let install = accepted.install_at_once(env, &common.core, &common.children, known);
             accepted.install(env, &common.core, &keyed, install)
         });
         match made {
