@@ -19,13 +19,21 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Starts capturing whole frames into `directory`, in a file named after the port; returns once it sees packets.
+    /// Starts capturing whole frames into `directory`, in a file of its own that is named after the port; returns once it sees
+    /// packets.
     ///
     /// # Errors
     /// When tcpdump does not start.
     pub fn start(port: &Port, directory: &Path) -> Result<Self> {
-        let file = directory.join(format!("{}.pcap", port.device));
-        let log = directory.join(format!("{}.tcpdump.log", port.device));
+        // An earlier capture of the port may still be running, and its file is worth keeping if it is not.
+        let named = |number: u32| match number {
+            1 => port.device.clone(),
+            _ => format!("{}.{number}", port.device),
+        };
+        let free = |name: &String| !directory.join(format!("{name}.pcap")).exists();
+        let name = (1..).map(named).find(free).context(|| "too many captures".to_owned())?;
+        let (file, log) =
+            (directory.join(format!("{name}.pcap")), directory.join(format!("{name}.tcpdump.log")));
         let mut command = port.home.command("tcpdump");
         // Each slot of the kernel's ring has the snapshot length: 512 slots, or a busy moment would lose packets.
         command.args(["-i", &port.device, "-n", "-s", "65550", "-B", "32768", "-U", "--immediate-mode"]);

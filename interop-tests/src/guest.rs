@@ -67,16 +67,22 @@ pub struct Places {
     pub events: PathBuf,
 }
 
-/// Runs scenarios by name, one after the other; each ends with an [`Event::Ended`] whatever it does.
+/// Runs scenarios by name, one after the other; each ends with an [`Event::Ended`] whatever it does. A name that comes again
+/// after its failure is passed over: another run would empty its logs.
 ///
 /// # Errors
 /// When a name is unknown or the launcher cannot be told.
 pub fn run(places: &Places, names: &[String]) -> Result<()> {
+    let mut failed: Vec<&String> = Vec::new();
     for name in names {
+        if failed.contains(&name) {
+            continue;
+        }
         let scenario = scenario::named(name).context(|| format!("there is no scenario {name:?}"))?;
         let begin = Instant::now();
         let failure = isolated(places, &scenario).err().map(|failure| failure.to_string());
         let seconds = begin.elapsed().as_secs_f64();
+        failed.extend(failure.is_some().then_some(name));
         Event::Ended(Outcome { scenario: name.clone(), failure, seconds }).append(&places.events)?;
     }
     Ok(())

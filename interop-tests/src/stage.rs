@@ -81,6 +81,10 @@ impl Stage {
             // The view is a service to the reader: a full disk must not turn a pass into a failure.
             let _ = fs::write(self.log(&format!("{}.xfrm-{what}.txt", host.name())), text);
         }
+        // Why the kernel has dropped packets, by its own counters.
+        let read = || fs::read_to_string("/proc/thread-self/net/xfrm_stat").unwrap_or_default();
+        let drops = host.enter(read).unwrap_or_else(|failure| failure.to_string());
+        let _ = fs::write(self.log(&format!("{}.xfrm-stat.txt", host.name())), drops);
     }
 
     /// Leaves everything about a failure among the logs: why, the kernels' views, captures, configurations.

@@ -1,5 +1,6 @@
 //! `cargo xtask interop`: scenarios in a real kernel.
 
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use interop_tests::{ensure, fail};
 use crate::{run as cargo, screen};
 
 /// Scenarios in a real kernel with real peers.
-#[derive(Args, Default)]
+#[derive(Args)]
 pub(crate) struct Arguments {
     /// Names of scenarios, or parts of names; without any, those that `cargo xtask test` runs.
     names: Vec<String>,
@@ -23,9 +24,19 @@ pub(crate) struct Arguments {
     /// The whole matrix of roles, ways and suites.
     #[arg(long)]
     all: bool,
+    /// Run each so often, one round after the other; what has failed is not run again, so that its logs stay.
+    #[arg(long, default_value = "1", value_name = "N")]
+    times: NonZeroU16,
     /// Which kernel to run in.
     #[arg(long, value_enum, default_value_t)]
     kernel: Kernel,
+}
+
+impl Default for Arguments {
+    fn default() -> Self {
+        let times = NonZeroU16::MIN;
+        Self { names: Vec::new(), list: false, all: false, times, kernel: Kernel::default() }
+    }
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
@@ -56,7 +67,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Kernel::Test => Choice::Test,
     };
     let launcher = prepare(&chosen, choice)?;
-    let outcomes = launcher.run(&chosen, &mut show)?;
+    let rounds = chosen.repeat(arguments.times.get().into());
+    let outcomes = launcher.run(&rounds, &mut show)?;
     let failed = close(&launcher, &outcomes);
     ensure!(
         failed == 0,
