@@ -110,6 +110,13 @@ impl Host {
 
     /// Starts anew with an empty kernel and a daemon that remembers nothing but its secret of quick crash detection.
     pub fn reboot(&mut self, now: Instant) {
+        self.sad = ModelSad::new(Rng::new(&self.rng.fork()), self.spec.limits);
+        self.relaunch(now);
+    }
+
+    /// The daemon starts anew and remembers as little; the kernel keeps what it has.
+    pub fn relaunch(&mut self, now: Instant) {
+        self.sad.be_left(Rng::new(&self.rng.fork()));
         self.boot += 1;
         let config = EndpointConfig {
             boot_epoch: self.spec.config.boot_epoch + self.boot,
@@ -117,7 +124,6 @@ impl Host {
         };
         let secret = self.qcd_secret.as_ref();
         self.endpoint = Self::engine(&self.spec, &config, &self.provider, secret, &mut self.rng);
-        self.sad = ModelSad::new(Rng::new(&self.rng.fork()), self.spec.limits);
         self.spd = Spd::new(self.spec.policies.clone());
         self.jobs.clear();
         self.lapsed.clear();

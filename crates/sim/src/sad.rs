@@ -78,6 +78,8 @@ pub struct ModelSad {
     now: Instant,
     rng: Rng,
     states: States,
+    /// SAs of the daemon before this one.
+    left: States,
     acquires: BTreeMap<PolicyIndex, Waiting>,
     /// When each of the acquires lapses.
     patience: BTreeSet<(Instant, PolicyIndex)>,
@@ -118,6 +120,7 @@ impl ModelSad {
             now: Instant::ZERO,
             rng,
             states: States::default(),
+            left: States::default(),
             acquires: BTreeMap::new(),
             patience: BTreeSet::new(),
             installs: 0,
@@ -132,6 +135,12 @@ impl ModelSad {
             removals: 0,
             last_made: MADE_ABOVE,
         }
+    }
+
+    /// Another daemon has come: the SAs stay, and are not its own.
+    pub fn be_left(&mut self, rng: Rng) {
+        let (left, installs) = (core::mem::take(&mut self.states), self.installs);
+        *self = Self { left, installs, ..Self::new(rng, self.limits) };
     }
 
     /// The policies that were made because a peer asked.
@@ -228,9 +237,13 @@ impl ModelSad {
     /// Sends a packet that `policy` wants protected: on the newest SA that fits, else an acquire is raised.
     pub fn send(&mut self, policy: &Policy, inner: Inner) -> Sending {
         let (local, remote) = policy.template.endpoints.unwrap_or((inner.source, inner.destination));
-        let fitting = self.states.between(local, remote).filter(|sa| sa.sends(policy, &inner));
-        let newest = fitting.max_by_key(|sa| sa.order).map(|sa| sa.spec.key());
-        let Some((key, sa)) = newest.and_then(|key| Some((key, self.states.live_mut(&key)?))) else {
+        let newest = |states: &States| {
+            let fitting = states.between(local, remote).filter(|sa| sa.sends(policy, &inner));
+            fitting.max_by_key(|sa| sa.order).map(|sa| sa.spec.key())
+        };
+        let (ours, left) = (newest(&self.states), newest(&self.left));
+        let states = if ours.is_some() { &mut self.states } else { &mut self.left };
+        let Some((key, sa)) = ours.or(left).and_then(|key| Some((key, states.live_mut(&key)?))) else {
             self.raise(policy, &inner);
             return Sending::NoSa;
         };
@@ -251,7 +264,8 @@ impl ModelSad {
         esp: &Esp,
     ) -> Result<Inner, Refusal> {
         let key = SaKey { destination: destination.ip(), spi: esp.spi };
-        let Some(sa) = self.states.live_mut(&key) else { return Err(Refusal::NoState) };
+        let states = if self.states.live(&key).is_some() { &mut self.states } else { &mut self.left };
+        let Some(sa) = states.live_mut(&key) else { return Err(Refusal::NoState) };
         if sa.spec.direction != Direction::In {
             return Err(Refusal::NoState);
         }
@@ -380,6 +394,17 @@ impl Sad for ModelSad {
             return Err(SadError::Exists);
         }
         self.install(sa);
+        // What the daemon before this one sent on goes at once; what the peer sends on its SAs comes in.
+        let of_left = self.left.between(sa.local, sa.remote);
+        let same = |left: &&Sa| {
+            left.spec.direction == Direction::Out
+                && left.spec.selector == sa.selector
+                && left.spec.reqid == sa.reqid
+        };
+        let of_left = of_left.filter(same).map(|left| left.spec.key());
+        for key in of_left.collect::<Vec<_>>() {
+            self.left.remove(&key);
+        }
         // The waiting state that an acquire left goes when an SA comes that it waited for.
         let awaited = |waiting: &Waiting| {
             let awaited = waiting.acquire;
@@ -416,8 +441,8 @@ impl Sad for ModelSad {
         }
     }
 
-    fn is_carried(&mut self, _local: IpAddr, _remote: IpAddr) -> bool {
-        self.others
+    fn is_carried(&mut self, local: IpAddr, remote: IpAddr) -> bool {
+        self.others || self.left.between(local, remote).any(|sa| sa.spec.direction == Direction::Out)
     }
 
     fn release_acquire(&mut self, acquire: &Acquire) {

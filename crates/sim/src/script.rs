@@ -42,6 +42,8 @@ pub enum Action {
     Shutdown(usize),
     /// A host loses daemon and kernel state without a word and starts again.
     Reboot(usize),
+    /// A host's daemon is replaced by one that remembers nothing; the kernel keeps its SAs.
+    Relaunch(usize),
     /// A host's clock jumps ahead, as after a suspend.
     ClockJump {
         /// The host.
@@ -108,6 +110,7 @@ impl Action {
             | Self::Delete { host, .. }
             | Self::Shutdown(host)
             | Self::Reboot(host)
+            | Self::Relaunch(host)
             | Self::ClockJump { host, .. }
             | Self::Expire { host, .. }
             | Self::Deafen { host, .. }

@@ -3,12 +3,17 @@
 //! Two SAs *cross* when their handshakes overlapped as this end saw it: then both ends began at once, and the SA with the
 //! lowest of the four nonces goes, as in §2.8.1. Its initiator deletes it once the winner carries traffic; the other end
 //! deletes it if it is still there two seconds later, so that the rule converges with peers that do not have it. Without
-//! overlap the peer has begun anew because it lost its state: the new SA serves, the old one is probed and goes.
+//! overlap the peer has begun anew because it lost its state: the new SA serves, the old one is probed and goes. A peer that
+//! says INITIAL_CONTACT need not be asked: only the old SA's children are left, until the new one's carry.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::endpoint::pairs::PairKey;
 use crate::endpoint::{Chore, Context, Endpoint};
-use crate::ids::{Role, SaId};
+use crate::ids::{PolicyIndex, Role, SaId};
 use crate::ike_sa::IkeSa;
+use crate::ike_sa::env::Wanted;
 use crate::output::What;
 use crate::time::Duration;
 use crate::wire::registry::PrfId;
@@ -21,6 +26,8 @@ const OURS: u32 = 10;
 const THEIRS: u32 = 25;
 /// An older SA that is not of a crossing goes after this.
 const OLDER: u32 = 50;
+/// The children of an SA that the peer has lost go after this: a little longer than a new child waits to be sent on.
+const LOST: u32 = 12;
 /// How long a handshake of the peer may go on when the pair has an SA.
 pub(super) const UNFINISHED: Duration = Duration::from_secs(5);
 /// Crossings within this time of each other are a row.
@@ -163,35 +170,70 @@ impl Endpoint {
     /// Looks whether the loser can go now.
     pub(super) fn look_at_duel(&mut self, cx: &mut Context<'_>, chore: Chore) {
         let Chore::Duel { key, loser, winner, looks, early } = chore else { return };
-        let established = |id: SaId| self.sas.get(&id).is_some_and(IkeSa::is_established);
-        if !established(loser) {
-            return;
-        }
-        if !established(winner) {
+        let is = |id: SaId, such: fn(&IkeSa) -> bool| self.sas.get(&id).is_some_and(such);
+        let (there, outlived) = (is(loser, IkeSa::is_established), is(loser, IkeSa::outlived));
+        let winner_there = is(winner, IkeSa::is_established);
+        if there && !winner_there {
             // The winner is gone: what is left stays.
             if let Some(sa) = self.sas.get_mut(&loser) {
                 sa.common.core.graceful = false;
             }
             return;
         }
-        let mut carries = false;
-        self.with_sa(cx, winner, |sa, env| carries = sa.common.children.carry(env, &sa.common.core));
-        if looks <= 1 || (early && carries) {
+        if !there && !outlived {
+            return;
+        }
+        let mut carried = BTreeSet::new();
+        self.with_sa(cx, winner, |sa, env| carried = sa.common.children.carrying(env, &sa.common.core));
+        let is_late = looks <= 1 || !winner_there;
+        if outlived {
+            self.relieve(cx, key, loser, |policy| is_late || carried.contains(&policy));
+        } else if is_late || (early && !carried.is_empty() && self.serves_only(loser, &carried)) {
             self.with_sa(cx, loser, |sa, env| sa.delete(env, "the pair has another IKE SA"));
-        } else {
-            let next = Chore::Duel { key, loser, winner, looks: looks - 1, early };
+        }
+        if self.sas.get(&loser).is_some_and(|sa| sa.is_established() || sa.outlived()) {
+            let next = Chore::Duel { key, loser, winner, looks: looks.saturating_sub(1), early };
             self.chores.insert((cx.now + LOOK, next));
         }
     }
 
-    /// The peer says that it knows no other SA with us (RFC 7296 §2.4): older ones of the same pair are gone at its end.
+    fn serves_only(&self, id: SaId, policies: &BTreeSet<PolicyIndex>) -> bool {
+        self.sas
+            .get(&id)
+            .is_some_and(|sa| sa.common.children.served().all(|policy| policies.contains(&policy)))
+    }
+
+    /// Children of an SA that the peer has lost go; what they served and nothing else serves is asked for.
+    fn relieve(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: PairKey,
+        id: SaId,
+        carried: impl Fn(PolicyIndex) -> bool,
+    ) {
+        let Some(sa) = self.sas.get(&id) else { return };
+        let policies = Arc::clone(&self.policies);
+        let gone = sa.common.children.served().filter(|policy| carried(*policy));
+        let gone: Vec<_> = gone.filter_map(|index| policies.get(index)).collect();
+        self.with_sa(cx, id, |sa, env| sa.relieve(env, "the pair has another IKE SA", carried));
+        if !gone.is_empty() {
+            gone.into_iter().for_each(|policy| self.wish(cx, key, Wanted::by(policy, None)));
+            self.pursue(cx, key, "the peer has lost its SA");
+        }
+    }
+
+    /// The peer says that it knows no other SA with us (RFC 7296 §2.4): older ones of the same pair are gone at its end. Its
+    /// kernel may still have their children, as ours has: they carry until the new SA's do, and what is on its way comes in.
     pub(super) fn initial_contact(&mut self, cx: &mut Context<'_>, key: PairKey, new: SaId) {
         let Some(others) = self.pairs.get(&key).map(|pair| pair.sas.clone()) else { return };
         for other in others.into_iter().filter(|other| *other != new) {
             let Some((newer, older)) = self.sas.get(&new).zip(self.sas.get(&other)) else { continue };
             let overlapped = newer.common.core.born <= older.common.core.since;
             if older.is_established() && !overlapped && self.same_identities(new, other) {
-                self.with_sa(cx, other, |sa, env| sa.forget(env, "received INITIAL-CONTACT"));
+                let patience = LOOK * LOST;
+                self.with_sa(cx, other, |sa, env| sa.forget(env, "received INITIAL-CONTACT", patience));
+                let relief = Chore::Duel { key, loser: other, winner: new, looks: LOST, early: true };
+                self.chores.insert((cx.now + LOOK, relief));
             }
         }
     }

@@ -157,7 +157,7 @@ impl Endpoint {
     }
 
     /// Does what the pair's wishes need: children on its SA, or a handshake if it has none.
-    fn pursue(&mut self, cx: &mut Context<'_>, key: PairKey, cause: &str) {
+    pub(super) fn pursue(&mut self, cx: &mut Context<'_>, key: PairKey, cause: &str) {
         let Some(pair) = self.pairs.get_mut(&key) else { return };
         if let Some(at) = pair.retry_at.take() {
             self.chores.remove(&(at, Chore::Retry(key)));
@@ -241,7 +241,8 @@ impl Endpoint {
         let flow = Flow { local, remote, natt: false };
         let (id, spi) = (self.next_sa(), self.free_spi());
         let spis = (spi, crate::ids::IkeSpi::ZERO);
-        let core = Core::new(id, Role::Initiator, spis, peer, Path::new(flow), cx.now);
+        let mut core = Core::new(id, Role::Initiator, spis, peer, Path::new(flow), cx.now);
+        core.beside = self.has_established(key);
         let wanted = self.pairs.get_mut(&key).and_then(|pair| pair.wanted.remove(&first));
         let what = What::Initiating { cause: cause.to_owned() };
         let (local, remote) = (key.local, key.remote);

@@ -5,6 +5,10 @@
 //!  ^ made by the peer's rekey: inbound only                |                                          inbound only
 //!                                                          '--deleted--> gone
 //! ```
+//!
+//! A superseded one whose successor goes first is live again.
+
+use std::collections::BTreeSet;
 
 use crate::crypto::suite::EspSuite;
 use crate::ids::{ChildId, ChildSpi, PolicyIndex, Reqid};
@@ -290,6 +294,24 @@ impl Children {
         }
     }
 
+    /// The successor of a child of `policy` has gone before that: it carries on, if it has been sent on.
+    pub fn reinstate(&mut self, env: &mut Env<'_>, core: &Core, policy: PolicyIndex) {
+        if self.serve(policy) {
+            return;
+        }
+        let superseded = self.list.iter_mut().filter(|child| {
+            child.policy == policy && matches!(child.stage, Stage::Superseded { .. }) && !child.deleting
+        });
+        for child in superseded {
+            let [_, outbound] = child.keys(&core.path);
+            if env.sad.query(&outbound).is_ok() {
+                child.stage = Stage::Live;
+                break;
+            }
+        }
+        self.arm(env.now);
+    }
+
     /// All of `policy` that wait for their turn go live.
     pub fn go_live_for(&mut self, env: &mut Env<'_>, core: &Core, policy: PolicyIndex) {
         let waits = |child: &&Child| child.policy == policy && matches!(child.stage, Stage::Half { .. });
@@ -437,17 +459,24 @@ impl Children {
         }
     }
 
-    /// Whether any child has carried anything yet.
-    pub fn carry(&self, env: &mut Env<'_>, core: &Core) -> bool {
-        self.list.iter().filter(|child| child.serves()).any(|child| {
-            let mut halves = child.keys(&core.path).into_iter();
-            halves.any(|key| env.sad.query(&key).is_ok_and(|usage| usage.packets > 0))
-        })
+    /// The policies that they serve.
+    pub fn served(&self) -> impl Iterator<Item = PolicyIndex> + '_ {
+        self.list.iter().filter(|child| child.serves()).map(|child| child.policy)
     }
 
-    /// Drains all of them: the pair has another SA that carries the same.
-    pub fn drain_all(&mut self, env: &mut Env<'_>, core: &Core, cause: &str) {
-        for id in self.list.iter().map(|child| child.id).collect::<Vec<_>>() {
+    /// The policies of which a child has carried anything yet; one that waits for its turn does not carry what we send.
+    pub fn carrying(&self, env: &mut Env<'_>, core: &Core) -> BTreeSet<PolicyIndex> {
+        let sending = self.list.iter().filter(|child| child.serves() && child.sends());
+        let mut carries = |child: &&Child| {
+            let mut halves = child.keys(&core.path).into_iter();
+            halves.any(|key| env.sad.query(&key).is_ok_and(|usage| usage.packets > 0))
+        };
+        sending.filter(|child| carries(child)).map(|child| child.policy).collect()
+    }
+
+    /// Drains those that are `such`: the pair has another SA that carries the same.
+    pub fn drain_all(&mut self, env: &mut Env<'_>, core: &Core, cause: &str, such: impl Fn(&Child) -> bool) {
+        for id in self.list.iter().filter(|child| such(child)).map(|child| child.id).collect::<Vec<_>>() {
             self.drain(env, core, id, cause);
         }
     }

@@ -40,6 +40,8 @@ pub struct Common {
     pub reassembly: [Option<Reassembly>; 2],
 }
 
+/// So long after an IKE SA was established beside another one of its pair that one may still carry the traffic.
+const TOGETHER: Duration = Duration::from_secs(5);
 /// An IKE SA whose rekeys fail lives for half as long again as it was to, and for this besides.
 const EXPIRY_GRACE: Duration = Duration::from_secs(30);
 
@@ -190,6 +192,12 @@ impl Core {
         new.is_successor = true;
         new.arm(env);
         new
+    }
+
+    /// Whether another IKE SA of the pair may still carry the traffic at `now`.
+    #[must_use]
+    pub fn is_beside(&self, now: Instant) -> bool {
+        self.beside && now < self.since + TOGETHER
     }
 
     /// Sets the times of an SA that is established now.

@@ -3,7 +3,7 @@
 //! ```text
 //! Handshake --authenticated--> Established --we delete--> Closing --answered, or too late--> Closed
 //!     |                             |--the peer rekeyed it--> Superseded --deleted--> Lingering, or Closing
-//!     |                             |--the peer deletes, or does not answer--> Lingering --later--> Closed
+//!     |                             |--the peer deletes, does not answer, or has lost it--> Lingering --later--> Closed
 //!     |--refused by us--> Lingering (repeats its last answer)
 //!     '--given up--> Closed
 //! ```
@@ -23,7 +23,7 @@ pub mod window;
 
 use std::collections::BTreeMap;
 
-use self::children::Due;
+use self::children::{Child, Due};
 use self::core::{Common, Core};
 use self::env::{End, Env, Signal, Wanted};
 use self::handshake::init::Received;
@@ -34,7 +34,7 @@ use self::watch::Counts;
 use self::window::{Expired, Inbound};
 use crate::crypto::job::JobDone;
 use crate::crypto::provider::Fault;
-use crate::ids::{ChildSpi, JobId, Role};
+use crate::ids::{ChildSpi, JobId, PolicyIndex, Role};
 use crate::output::{Flow, What, cause};
 use crate::policy::sad::SaKey;
 use crate::time::{Duration, Instant};
@@ -161,11 +161,31 @@ impl IkeSa {
         self.vanish(env, "the peer has lost it (quick crash detection)", End::Restart);
     }
 
-    /// Ends the SA without a word: the peer does not have it any more.
-    pub fn forget(&mut self, env: &mut Env<'_>, cause: &str) {
-        if self.is_established() {
-            self.vanish(env, cause, End::Meant);
+    /// The peer does not have the SA any more, and both know: there is nothing to be said on it. Its children carry until those of
+    /// another one do, when [`IkeSa::relieve`] is called, or for `patience`.
+    pub fn forget(&mut self, env: &mut Env<'_>, cause: &str, patience: Duration) {
+        if !self.is_established() {
+            return;
         }
+        for wanted in self.common.abandon_tasks(env) {
+            env.signals.push(Signal::ChildFailed(wanted, cause.to_owned()));
+        }
+        self.common.core.graceful = true;
+        self.common.core.say(env, What::IkeSaDown { cause: cause.to_owned() });
+        self.phase = Phase::Lingering { until: env.now + patience + children::GRACE };
+    }
+
+    /// Whether its children carry though it is gone.
+    #[must_use]
+    pub fn outlived(&self) -> bool {
+        self.is_lingering() && self.common.children.iter().any(Child::is_current)
+    }
+
+    /// Of the children that have outlived it, those go whose policies are `carried` by others. They still take in what is under way.
+    pub fn relieve(&mut self, env: &mut Env<'_>, cause: &str, carried: impl Fn(PolicyIndex) -> bool) {
+        let common = &mut self.common;
+        let relieved = |child: &Child| child.is_current() && carried(child.policy);
+        common.children.drain_all(env, &common.core, cause, relieved);
     }
 
     /// Whether nothing is left of it.
@@ -221,7 +241,10 @@ impl IkeSa {
             Phase::Handshake { .. } => self.fail(env, cause.to_owned(), None),
             Phase::Established => self.close(env, cause),
             Phase::Superseded { .. } => self.retire(env),
-            Phase::Closing { .. } | Phase::Lingering { .. } | Phase::Closed => {}
+            Phase::Lingering { .. } => {
+                self.common.children.remove(env, &self.common.core, cause, |_| true);
+            }
+            Phase::Closing { .. } | Phase::Closed => {}
         }
     }
 
@@ -230,7 +253,7 @@ impl IkeSa {
         let common = &mut self.common;
         let gone = common.children.remove(env, &common.core, cause, |child| child.spi_in == spi_in);
         // Of one that is draining the peer knows already.
-        for child in gone.into_iter().filter(children::Child::is_current) {
+        for child in gone.into_iter().filter(Child::is_current) {
             common.children.promote(env, &common.core, child.policy);
             env.signals.push(Signal::ChildDown(child.policy, cause.to_owned()));
             common.tasks.delete_child(child.spi_in);
@@ -293,7 +316,7 @@ impl IkeSa {
     }
 
     /// Takes over what was its predecessor's.
-    pub fn inherit(&mut self, env: &mut Env<'_>, children: Vec<children::Child>, tasks: task::Tasks) {
+    pub fn inherit(&mut self, env: &mut Env<'_>, children: Vec<Child>, tasks: task::Tasks) {
         self.common.core.predecessor = None;
         if let Some(suite) = self.common.core.suite {
             let flow = self.common.core.path.flow;
@@ -620,7 +643,7 @@ impl IkeSa {
             env.signals.push(Signal::ChildFailed(wanted, cause.to_owned()));
         }
         if self.common.core.graceful {
-            self.common.children.drain_all(env, &self.common.core, cause);
+            self.common.children.drain_all(env, &self.common.core, cause, |_| true);
             self.common.core.say(env, What::IkeSaDown { cause: cause.to_owned() });
             return;
         }

@@ -177,21 +177,15 @@ enum Grant {
 
 impl Accepted {
     /// How much of a new child goes into the kernel before its initiator has it. Until our answer is there, something else may
-    /// carry the traffic: one of `children`, another IKE SA of the pair if that `is_served`, or somebody else's SA. Or the policy,
-    /// of level `use`, lets it pass in clear.
-    pub fn install_at_once(
-        &self,
-        env: &mut Env<'_>,
-        core: &Core,
-        children: &Children,
-        is_served: bool,
-    ) -> Install {
+    /// carry the traffic: one of `children`, another IKE SA of the pair, or somebody else's SA. Or the policy, of level `use`, lets
+    /// it pass in clear. A peer that has lost its other IKE SA may still have the children: kernels outlive daemons.
+    pub fn install_at_once(&self, env: &mut Env<'_>, core: &Core, children: &Children) -> Install {
         let carried = match &self.grant {
             Grant::There(policy) => policy.template.optional || children.serve(policy.index),
             Grant::ToMake(_) => false,
         };
         let (local, remote) = core.path.ends();
-        if carried || is_served || env.sad.is_carried(local, remote) {
+        if carried || core.is_beside(env.now) || env.sad.is_carried(local, remote) {
             Install::Beside
         } else {
             Install::Both

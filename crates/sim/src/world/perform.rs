@@ -33,6 +33,11 @@ impl World {
                 self.settle(host);
                 self.compare_later(host);
             }
+            Action::Relaunch(host) => {
+                self.hosts[host].relaunch(self.now);
+                self.settle(host);
+                self.compare_later(host);
+            }
             Action::ClockJump { host, by } => {
                 self.hosts[host].jump(by);
                 self.arm(host);

@@ -110,6 +110,23 @@ fn a_second_child_waits_to_be_sent_on_until_its_initiator_has_it() {
     assert!(senders(&table).contains(&0x1000), "not for long: the peer may have lost the first");
 }
 
+#[test]
+fn a_child_whose_successor_is_deleted_carries_on() {
+    let mut table = Table::up(&plain());
+    let before = table.ike_sas(1)[0].children[0].spi_in;
+    let voice = table.voice(0);
+    let payloads = wish(&table, 0x1000);
+    table.ask(&voice, CREATE, &payloads);
+    let stages = |table: &Table| {
+        let children = &table.ike_sas(1)[0].children;
+        children.iter().map(|child| (child.spi_in == before, child.stage)).collect::<Vec<_>>()
+    };
+    assert_eq!(stages(&table), [(true, "superseded"), (false, "half")]);
+    let delete = Payload::Delete(Delete::esp_sa(ChildSpi(0x1000)));
+    table.ask(&voice, INFORMATIONAL, &[delete]);
+    assert_eq!(stages(&table), [(true, "live")], "{}", table.ladder());
+}
+
 /// Both hosts have a DELETE of the same child out: the first one's and the second one's request, and the child as the first sees it.
 fn both_delete() -> (Table, Message, Message, ChildStatus) {
     let mut table = Table::up(&plain());

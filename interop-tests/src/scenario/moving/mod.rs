@@ -10,7 +10,7 @@ use super::{Kernel, Parties, Runs, Scenario};
 use crate::failure::Result;
 use crate::stage::Stage;
 use crate::{ensure, process, wait, xfrm};
-use fleet::{Allowed, Fleet, PAIRS};
+use fleet::{ClearText, Fleet, PAIRS};
 
 /// Coati's ports beside racoon.
 const BESIDE: (u16, u16) = (14_500, 14_500);
@@ -31,7 +31,7 @@ pub(super) fn all() -> Vec<Scenario> {
     vec![
         scenario(
             "fleet-moves-beside-racoon",
-            "three hosts move from racoon one by one while both daemons run, and back, and lose nothing; and on to ports 500 and 4500: nothing is ever in clear",
+            "three hosts move from racoon one by one while both daemons run, and back, and on to ports 500 and 4500: no packet is lost, and nothing is ever in clear",
             beside,
         ),
         scenario(
@@ -89,10 +89,9 @@ fn beside(stage: &Stage) -> Result<()> {
     }
 
     watched.wait_flowing()?;
-    watched.judge(stage, Allowed::NOTHING)?;
+    watched.judge(stage, ClearText::Never)?;
 
-    // racoon is not needed any more; one host after the other takes the usual ports, and lets go of the others. Each has a new
-    // daemon, whose SAs replace those before: what is on its way at that moment is lost.
+    // racoon is not needed any more; one host after the other takes the usual ports, and lets go of the others.
     let watched = fleet.watch(stage)?;
     for member in 0..3 {
         fleet.kill_racoon(member);
@@ -108,7 +107,7 @@ fn beside(stage: &Stage) -> Result<()> {
         with.into_iter().try_for_each(|pair| fleet.wait_moved(*pair, USUAL))?;
     }
     watched.wait_flowing()?;
-    watched.judge(stage, Allowed { gap: Duration::from_secs(1), ..Allowed::NOTHING })
+    watched.judge(stage, ClearText::Never)
 }
 
 /// (b) In place: within the lives of racoon's SAs.
@@ -128,7 +127,7 @@ fn in_place(stage: &Stage) -> Result<()> {
     // What is left of racoon's SAs is not missed.
     PAIRS.iter().try_for_each(|pair| fleet.end_racoons_sas(*pair))?;
     watched.wait_flowing()?;
-    watched.judge(stage, Allowed::NOTHING)
+    watched.judge(stage, ClearText::Never)
 }
 
 /// (c) Level `use` as long as a pair is mixed.
@@ -158,7 +157,7 @@ fn by_level_use(stage: &Stage) -> Result<()> {
     let after = fleet.watch_only(stage)?;
     watched.wait_flowing()?;
     let marker = watched.marker.clone();
-    watched.judge(stage, Allowed { clear_text: true, ..Allowed::NOTHING })?;
+    watched.judge(stage, ClearText::WhileMixed)?;
     for capture in after {
         crate::judge::never_in_clear(&capture.finish()?, &marker)?;
     }

@@ -394,7 +394,7 @@ fn finish(
     let keyed = Keyed { nonces: &nonces, shared: &shared };
     let install = match old {
         Some(_) => Install::InboundFirst,
-        None => accepted.install_at_once(env, &common.core, &common.children, false),
+        None => accepted.install_at_once(env, &common.core, &common.children),
     };
     let (child, mut payloads) = accepted.install(env, &common.core, &keyed, install)?;
     payloads.insert(1, Payload::Nonce(Nonce(nonces.nr.clone())));

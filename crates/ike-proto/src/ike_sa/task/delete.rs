@@ -123,6 +123,7 @@ fn delete_child(env: &mut Env<'_>, common: &mut Common, spi_out: ChildSpi) -> Op
             for child in common.children.remove(env, &common.core, cause, |child| child.id == id) {
                 env.signals.push(Signal::ChildDown(child.policy, cause.to_owned()));
             }
+            common.children.reinstate(env, &common.core, policy);
             Some(spi_in)
         }
         Verdict::AnswerEmpty | Verdict::Refuse(_) => {

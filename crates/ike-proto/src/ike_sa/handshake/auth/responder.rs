@@ -207,10 +207,11 @@ impl Asked {
         let own = who.own.as_ref().map(|(own, _)| own.as_ref());
         let mut payloads = vec![Payload::IdR(common.core.local_id.payload())];
         payloads.extend(super::proof(&common.core, auth, own));
-        established(env, common, who, &self.parts);
+        // What the peer has lost does not vie with this SA.
         if self.parts.has(NotifyType::INITIAL_CONTACT) {
             env.signals.push(Signal::InitialContact);
         }
+        established(env, common, who, &self.parts);
         payloads.extend(crash_token(env, &common.core));
         payloads.extend(self.first_child(env, common));
         payloads.push(inventory::vendor());
@@ -232,9 +233,8 @@ impl Asked {
         }
         let keyed = Keyed { nonces: &self.agreed.nonces, shared: &[] };
         let offers = first_child_offers(common);
-        let known = common.core.beside && !parts.has(NotifyType::INITIAL_CONTACT);
         let made = negotiate::judge(env, &common.core, parts, &offers, None).and_then(|accepted| {
-            let install = accepted.install_at_once(env, &common.core, &common.children, known);
+            let install = accepted.install_at_once(env, &common.core, &common.children);
             accepted.install(env, &common.core, &keyed, install)
         });
         match made {
