@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 fn build(debug: bool) -> Result<PathBuf> {
     if debug {
-        let built = run::build(&[("coati", "coati")])?;
+        let built = run::build(&["coati"])?;
         return built.into_iter().next().context(|| "nothing was built".to_owned());
     }
     run::build_release("coati", "coati")

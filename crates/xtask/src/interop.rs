@@ -81,9 +81,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 /// Builds what the scenarios need.
 pub(crate) fn prepare(chosen: &[&Scenario], choice: Choice) -> Result<Launcher> {
-    let mut binaries = vec![("interop-tests", "interop-guest")];
+    let mut binaries = vec!["interop-guest"];
     if chosen.iter().any(|scenario| scenario.parties.coati) {
-        binaries.extend([("coati-daemon", "coatid"), ("coati", "coati")]);
+        binaries.extend(["coatid", "coati"]);
     }
     let built = cargo::build(&binaries)?;
     let guest = built.first().cloned().context(|| "nothing was built".to_owned())?;

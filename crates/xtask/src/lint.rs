@@ -14,7 +14,9 @@ pub(crate) fn run() -> Result<()> {
     if !has_deny()? {
         println!("{}", screen::faint("  installing cargo-deny: licences, sources and bans of dependencies"));
         // Unoptimised: it takes half the time to build, and reads one lock file.
-        step(cargo()?.args(["install", "--quiet", "--locked", "--debug", "cargo-deny"])).context(|| {
+        let mut install = cargo()?;
+        install.args(["install", "--quiet", "--locked", "--debug", "cargo-deny"]);
+        step(install.env("CARGO_PROFILE_DEV_DEBUG", "0")).context(|| {
             "cargo-deny is needed and could not be had; try: cargo install --locked cargo-deny".to_owned()
         })?;
     }

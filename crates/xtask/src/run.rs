@@ -40,28 +40,27 @@ fn shown(command: &Command) -> String {
     format!("{}{arguments}", program.to_string_lossy())
 }
 
-/// Builds binaries, given as (package, binary), and gives their paths in the same order.
-pub(crate) fn build(binaries: &[(&str, &str)]) -> Result<Vec<PathBuf>> {
-    build_with(&[], binaries)
+/// Builds binaries and gives their paths in the same order. Whichever they are, their dependencies have the features that the
+/// whole workspace asks for, so that these are built once.
+pub(crate) fn build(binaries: &[&str]) -> Result<Vec<PathBuf>> {
+    build_with(&["--workspace"], binaries)
 }
 
-/// Builds one binary for use, and gives its path.
+/// Builds one binary for use, with the features that its own package asks for, and gives its path.
 pub(crate) fn build_release(package: &str, binary: &str) -> Result<PathBuf> {
-    let built = build_with(&["--release"], &[(package, binary)])?;
+    let built = build_with(&["--release", "--package", package], &[binary])?;
     built.into_iter().next().context(|| "nothing was built".to_owned())
 }
 
-fn build_with(flags: &[&str], binaries: &[(&str, &str)]) -> Result<Vec<PathBuf>> {
+fn build_with(flags: &[&str], binaries: &[&str]) -> Result<Vec<PathBuf>> {
     let mut command = cargo()?;
     command.args(["build", "--quiet", "--message-format=json-render-diagnostics"]).args(flags);
-    for (package, binary) in binaries {
-        command.args(["--package", package, "--bin", binary]);
-    }
+    command.args(binaries.iter().flat_map(|binary| ["--bin", binary]));
     let done = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context(|| shown(&command))?;
     ensure!(done.status.success(), "{} failed", shown(&command));
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
     let made: Vec<(String, PathBuf)> = text.lines().filter_map(executable).collect();
-    let find = |(_, binary): &(&str, &str)| {
+    let find = |binary: &&str| {
         let found = made.iter().find(|(name, _)| name == binary).map(|(_, path)| path.clone());
         found.context(|| format!("cargo built no {binary}"))
     };
