@@ -3,8 +3,8 @@
 //! Two SAs *cross* when their handshakes overlapped as this end saw it: then both ends began at once, and the SA with the
 //! lowest of the four nonces goes, as in §2.8.1. Its initiator deletes it once the winner carries traffic; the other end
 //! deletes it if it is still there two seconds later, so that the rule converges with peers that do not have it. Without
-//! overlap the peer has begun anew because it lost its state: the new SA serves, the old one is probed and goes. A peer that
-//! says INITIAL_CONTACT need not be asked: only the old SA's children are left, until the new one's carry.
+//! overlap the peer has begun anew because it lost its state: the new SA serves, the old one is probed and goes. When the peer
+//! says that it has lost that one, by INITIAL_CONTACT or by its token, only the children are left until the new one's carry.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -230,8 +230,7 @@ impl Endpoint {
             let Some((newer, older)) = self.sas.get(&new).zip(self.sas.get(&other)) else { continue };
             let overlapped = newer.common.core.born <= older.common.core.since;
             if older.is_established() && !overlapped && self.same_identities(new, other) {
-                let patience = LOOK * LOST;
-                self.with_sa(cx, other, |sa, env| sa.forget(env, "received INITIAL-CONTACT", patience));
+                self.with_sa(cx, other, |sa, env| sa.forget(env, "received INITIAL-CONTACT"));
                 let relief = Chore::Duel { key, loser: other, winner: new, looks: LOST, early: true };
                 self.chores.insert((cx.now + LOOK, relief));
             }

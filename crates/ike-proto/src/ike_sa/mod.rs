@@ -60,6 +60,8 @@ const OVERDUE: Duration = Duration::from_secs(20);
 
 /// A hint that nobody authenticated is followed once in this time.
 const HINTS: Duration = Duration::from_secs(10);
+/// How long children outlive an SA that the peer has lost, at the most.
+const OUTLIVED: Duration = Duration::from_secs(6);
 
 /// One IKE SA.
 pub struct IkeSa {
@@ -158,12 +160,17 @@ impl IkeSa {
 
     /// The peer has proved that it restarted.
     fn end_restarted(&mut self, env: &mut Env<'_>) {
-        self.vanish(env, "the peer has lost it (quick crash detection)", End::Restart);
+        let cause = "the peer has lost it (quick crash detection)";
+        if self.common.core.graceful {
+            self.forget(env, cause);
+        } else {
+            self.vanish(env, cause, End::Restart);
+        }
     }
 
-    /// The peer does not have the SA any more, and both know: there is nothing to be said on it. Its children carry until those of
-    /// another one do, when [`IkeSa::relieve`] is called, or for `patience`.
-    pub fn forget(&mut self, env: &mut Env<'_>, cause: &str, patience: Duration) {
+    /// The peer does not have the SA any more: there is nothing to be said on it. The pair has another one, and until that one's
+    /// children carry, or for [`OUTLIVED`], those of this one do: they go with [`IkeSa::relieve`].
+    pub fn forget(&mut self, env: &mut Env<'_>, cause: &str) {
         if !self.is_established() {
             return;
         }
@@ -172,7 +179,7 @@ impl IkeSa {
         }
         self.common.core.graceful = true;
         self.common.core.say(env, What::IkeSaDown { cause: cause.to_owned() });
-        self.phase = Phase::Lingering { until: env.now + patience + children::GRACE };
+        self.phase = Phase::Lingering { until: env.now + OUTLIVED + children::GRACE };
     }
 
     /// Whether its children carry though it is gone.
