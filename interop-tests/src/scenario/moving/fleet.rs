@@ -1,6 +1,6 @@
 //! Three hosts that racoon has keyed, and two more that stay racoon's: the control.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,8 +49,19 @@ pub(super) enum ClearText {
 }
 
 /// The address of a member.
-fn address(number: usize) -> IpAddr {
-    Ipv4Addr::new(203, 0, 113, u8::try_from(number).unwrap_or(u8::MAX).saturating_add(1)).into()
+fn address(family: Family, number: usize) -> IpAddr {
+    let host = u8::try_from(number).unwrap_or(u8::MAX).saturating_add(1);
+    match family {
+        Family::V4 => Ipv4Addr::new(203, 0, 113, host).into(),
+        Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host.into()).into(),
+    }
+}
+
+/// Which addresses the fleet has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    V4,
+    V6,
 }
 
 /// All hosts, and racoon's SAs of each pair: from its first host, from its second.
@@ -64,21 +75,25 @@ pub(super) struct Fleet {
 pub(super) struct Watched {
     streams: Vec<([usize; 2], Stream)>,
     captures: Vec<Capture>,
+    /// The addresses of the pairs that move.
+    pairs: [[IpAddr; 2]; 3],
     pub(super) marker: Marker,
 }
 
 impl Fleet {
     /// Every pair is keyed by racoon, its policies at this level.
-    pub(super) fn new(stage: &Stage, level: &str) -> Result<Self> {
+    pub(super) fn new(stage: &Stage, family: Family, level: &str) -> Result<Self> {
         let lan = Lan::new("lan")?;
         let names = ["box01", "box02", "box03", "box04", "box05"];
         let mut members = Vec::new();
         for (number, name) in names.into_iter().enumerate() {
             let host = Host::new(name)?;
-            let own = address(number);
-            let port = lan.join(&host, "eth0", &[&format!("{own}/24")])?;
+            let own = address(family, number);
+            let length = if family == Family::V4 { 24 } else { 64 };
+            let port = lan.join(&host, "eth0", &[&format!("{own}/{length}")])?;
             let range = if number < 3 { 0..3 } else { 3..5 };
-            let others = range.filter(|other| *other != number).map(address).collect();
+            let others = range.filter(|other| *other != number);
+            let others = others.map(|other| address(family, other)).collect();
             let racoon = Some(RacoonsPorts::take(&host, own)?);
             members.push(Member { host, address: own, port, others, racoon, coati: None });
         }
@@ -110,7 +125,8 @@ impl Fleet {
             let ends = [End { host: &one.host, pair: &seen[0] }, End { host: &other.host, pair: &seen[1] }];
             streams.push((pair, Stream::start(ends, port, PACE, &marker)?));
         }
-        let watched = Watched { streams, captures: captures?, marker };
+        let pairs = PAIRS.map(|pair| pair.map(|member| self.members[member].address));
+        let watched = Watched { streams, captures: captures?, pairs, marker };
         watched.wait_flowing()?;
         Ok(watched)
     }
@@ -239,8 +255,8 @@ impl Watched {
             let packets = capture.finish()?;
             if clear_text == ClearText::Never {
                 judge::never_in_clear(&packets, &self.marker)?;
-                for [one, other] in PAIRS {
-                    judge::crossed(&packets, address(one), address(other), &[])?;
+                for [one, other] in self.pairs {
+                    judge::crossed(&packets, one, other, &[])?;
                 }
             }
         }
