@@ -95,6 +95,11 @@ pub(super) struct Host {
     pub(super) span: Range<usize>,
 }
 
+/// What stands behind `0x` or `0X`.
+pub(super) fn hexadecimal(word: &str) -> Option<&str> {
+    word.strip_prefix('0')?.strip_prefix(['x', 'X'])
+}
+
 pub(super) struct Parser<'a, 'd> {
     pub(super) lexer: Lexer<'a>,
     pub(super) files: &'d dyn Files,
@@ -187,11 +192,11 @@ impl Parser<'_, '_> {
         }
     }
 
-    /// A number, decimal or `0x`.
+    /// A number, decimal or hexadecimal.
     pub(super) fn number(&mut self, what: &str) -> Parsed<Spanned<u64>> {
         let token = self.peek();
         let text = self.lexer.text(&token.span);
-        let hex = text.strip_prefix("0x");
+        let hex = hexadecimal(text);
         let is_number = match hex {
             Some(digits) => !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_hexdigit()),
             None => !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit()),
@@ -389,7 +394,7 @@ impl Parser<'_, '_> {
                 None
             }
             (Kind::Word, name)
-                if name.bytes().any(|octet| octet.is_ascii_alphabetic()) && !name.starts_with("0x") =>
+                if name.bytes().any(|octet| octet.is_ascii_alphabetic()) && hexadecimal(name).is_none() =>
             {
                 self.next();
                 match names::service(name, self.files) {

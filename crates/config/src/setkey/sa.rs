@@ -9,7 +9,7 @@ use super::model::{
     Action, ManualAuth, ManualCipher, ManualKey, ManualLifetimes, ManualMode, ManualSa, Padding, SaId,
     SaProtocol, SecurityContext,
 };
-use super::parser::{Host, NameOptions, Parsed, Parser, Spanned};
+use super::parser::{Host, NameOptions, Parsed, Parser, Spanned, hexadecimal};
 use crate::diag::Place;
 use crate::net::{Endpoint, parse_address};
 use crate::spelling::nearest;
@@ -43,7 +43,11 @@ impl Parser<'_, '_> {
         let options = self.name_options()?;
         let (src, dst) = (self.end(options)?, self.end(options)?);
         let protocol = self.protocol_with_original()?;
+        let at = self.peek().span;
         let spi = self.spi(protocol)?;
+        if spi <= LAST_RESERVED_SPI && !matches!(protocol, SaProtocol::Ipcomp | SaProtocol::Tcp) {
+            self.warn(at, "SPIs up to 255 are reserved (RFC 4303 §2.1)");
+        }
         let extensions = self.extensions(protocol)?;
         let algorithms = self.sa_algorithms(protocol)?;
         let pairs = self.pairs(&src, &dst)?;
@@ -138,7 +142,8 @@ impl Parser<'_, '_> {
                 self.fail(spi.span, "the CPI of IPComp is a number from 1 to 65535")
             }
             SaProtocol::Ipcomp | SaProtocol::Tcp => Ok(spi.value),
-            _ if spi.value <= LAST_RESERVED_SPI => self.fail(spi.span, "SPIs up to 255 are reserved"),
+            // No packet may have it (RFC 4303 §2.1), and the kernel finds no SA by it.
+            _ if spi.value == 0 => self.fail(spi.span, "an SPI is a number from 1 to 4294967295"),
             _ => Ok(spi.value),
         }
     }
@@ -304,13 +309,12 @@ impl Parser<'_, '_> {
 
     fn written_key(&mut self) -> Parsed<Option<Spanned<Secret>>> {
         let token = self.peek();
-        let octets = self.lexer.octets(&token.span);
-        let value = match (token.kind, octets.strip_prefix(b"0x")) {
+        let value = match (token.kind, hexadecimal(self.lexer.text(&token.span))) {
             (Kind::Text, _) => {
                 let inside = token.span.start + 1..token.span.end - 1;
                 Some(Secret::from_slice(self.lexer.octets(&inside)))
             }
-            (Kind::Word, Some(digits)) => decode_hex(digits),
+            (Kind::Word, Some(digits)) => decode_hex(digits.as_bytes()),
             (Kind::Word, None) => None,
             _ => return Ok(None),
         };

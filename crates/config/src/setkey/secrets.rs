@@ -40,7 +40,7 @@ pub(super) fn find(octets: &[u8]) -> Vec<Range<usize>> {
                     (_, 2) => 1,
                     _ => 0,
                 };
-                if word.starts_with(b"0x") && length > LONGEST_SPI {
+                if matches!(word, [b'0', b'x' | b'X', ..]) && length > LONGEST_SPI {
                     found.push(at..at + length);
                 }
                 length
@@ -60,5 +60,7 @@ mod tests {
         let text = "add -E null; visible -A x; add a b esp 0x12345678 -E aes-cbc 0xabcdef -A hmac-md5 plain; # add -A x \"old\"\n0x123456789ab \"open\nend";
         let found: Vec<&str> = find(text.as_bytes()).into_iter().map(|range| &text[range]).collect();
         assert_eq!(found, ["0xabcdef", "plain", "\"old\"", "0x123456789ab", "\"open\nend"]);
+        let capital = "0X12345678 0X123456789AB";
+        assert_eq!(find(capital.as_bytes()).first(), Some(&(11..24)));
     }
 }

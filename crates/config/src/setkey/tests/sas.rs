@@ -60,7 +60,7 @@ fn manual_keys_are_checked_for_their_length() {
         ("ah 300 -E null", "this protocol takes `-A`"),
         ("ipcomp 300 -C lzs", "only `deflate`"),
         ("ipcomp 70000 -C deflate", "from 1 to 65535"),
-        ("esp 255 -E null", "SPIs up to 255 are reserved"),
+        ("esp 0 -E null", "an SPI is a number from 1 to 4294967295"),
         ("esp 4294967296 -E null", "at most 4294967295"),
         ("50 300 -E null", "expected `esp`"),
         ("esp-old 300 -r 4 -E null", "no replay window"),
@@ -76,4 +76,32 @@ fn manual_keys_are_checked_for_their_length() {
             .contains("warning: `hmac-sha256` is truncated to 96 bits")
     );
     assert!(sa_said("esp 300 -E des-cbc \"12341234\"").contains("warning: `des-cbc` is weak"));
+}
+
+#[test]
+fn reserved_spis_are_taken_with_a_warning_where_an_sa_is_added() {
+    let id = |text: &str| match file(text).commands.remove(0).action {
+        Action::Add(sa) => sa.id.spi,
+        Action::Get(id) | Action::Delete(id) => id.spi,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(id("add ::1 ::2 ah 0x2a -A null;"), 42);
+    assert_eq!(id("get ::1 ::2 esp 1;"), 1);
+    assert_eq!(id("delete ::1 ::2 esp 255;"), 255);
+    let warning = "f:1:17: warning: SPIs up to 255 are reserved (RFC 4303 §2.1)";
+    assert!(said("add ::1 ::2 esp 255 -E null;").starts_with(warning));
+    for quiet in
+        ["add ::1 ::2 esp 256 -E null;", "delete ::1 ::2 esp 255;", "add ::1 ::2 ipcomp 9 -C deflate;"]
+    {
+        assert_eq!(said(quiet), "");
+    }
+}
+
+#[test]
+fn hexadecimal_may_begin_with_a_capital_x() {
+    let sa = sa("esp 0X1A2b -r 0X4 -E aes-cbc 0X00112233445566778899aabbccddeeff");
+    assert_eq!((sa.id.spi, sa.replay_window), (0x1a2b, 32));
+    assert_eq!(sa.encryption.unwrap().key.expose()[..3], [0, 0x11, 0x22]);
+    assert_eq!(policy("spdadd ::1[0X16] ::2 tcp -P in none;").selector.sport, Some(22));
+    assert!(sa_said("esp 0X -E null").contains("expected an SPI, found `0X`"));
 }
