@@ -5,6 +5,10 @@ use std::sync::Arc;
 
 use crate::diag::{Diagnostic, Diagnostics, Severity, Source};
 
+/// setkey's flags. None begins another, and none needs a blank between it and its value.
+const FLAGS: &[&str] =
+    &["-A", "-C", "-E", "-P", "-R", "-bh", "-bs", "-ctx", "-f", "-lh", "-ls", "-m", "-r", "-u"];
+
 /// One token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Token {
@@ -17,7 +21,7 @@ pub(super) struct Token {
 pub(super) enum Kind {
     /// Letters, digits, `: . %`, in a command also `-` inside.
     Word,
-    /// `-P`, `-lh`, ...: only in a command.
+    /// `-P`, `-lh`, ...: only in a command. What is no flag of setkey goes as far as a word would.
     Flag,
     /// `"..."`, the quotes included.
     Text,
@@ -139,7 +143,10 @@ impl<'a> Lexer<'a> {
             },
             (Some(mark @ (b';' | b'/' | b'[' | b']' | b',')), _) => (Kind::Mark(*mark), 1),
             (Some(mark @ (b'-' | b'+')), Mode::Policy) => (Kind::Mark(*mark), 1),
-            (Some(b'-'), Mode::Command) => (Kind::Flag, run(is_command_word).max(1)),
+            (Some(b'-'), Mode::Command) => {
+                let known = FLAGS.iter().find(|flag| rest.starts_with(flag.as_bytes()));
+                (Kind::Flag, known.map_or_else(|| run(is_command_word), |flag| flag.len()))
+            }
             (Some(octet), Mode::Command) if is_command_word(octet) => (Kind::Word, run(is_command_word)),
             (Some(octet), Mode::Policy) if is_policy_word(octet) => (Kind::Word, run(is_policy_word)),
             (Some(_), _) => (Kind::Stray, run(is_stray).max(1)),

@@ -146,7 +146,7 @@ impl Parser<'_, '_> {
         self.fail(token.span, format!("expected {expected}, found {found}"))
     }
 
-    fn describe(&self, token: &Token) -> String {
+    pub(super) fn describe(&self, token: &Token) -> String {
         let quoted = self.lexer.source.quote(token.span.clone(), LONGEST_QUOTE);
         match token.kind {
             Kind::End => "the end of the file".to_owned(),

@@ -217,7 +217,7 @@ impl Parser<'_, '_> {
         let is_aead = all.encryption.as_ref().is_some_and(|key| key.algorithm == ManualCipher::AesGcm16);
         let (wants, right) = match protocol {
             SaProtocol::Esp | SaProtocol::EspOld | SaProtocol::EspUdp { .. } => {
-                ("`-E` and perhaps `-A`", all.encryption.is_some() && !all.compression)
+                ("`-E`, then perhaps `-A`", all.encryption.is_some() && !all.compression)
             }
             SaProtocol::Ah | SaProtocol::AhOld | SaProtocol::Tcp => {
                 ("`-A`", all.authentication.is_some() && all.encryption.is_none() && !all.compression)
@@ -230,7 +230,14 @@ impl Parser<'_, '_> {
             return self.fail(start, "`aes-gcm-16` authenticates by itself: it goes without `-A`");
         }
         if !right {
-            return self.fail(start, format!("this protocol takes {wants}"));
+            let next = self.peek();
+            return match next.kind {
+                Kind::Flag => {
+                    let flag = self.describe(&next);
+                    self.fail(next.span, format!("{flag} does not belong here: this protocol takes {wants}"))
+                }
+                _ => self.fail(start, format!("this protocol takes {wants}")),
+            };
         }
         Ok(all)
     }

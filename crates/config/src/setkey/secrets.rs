@@ -32,7 +32,8 @@ pub(super) fn find(octets: &[u8]) -> Vec<Range<usize>> {
                 let length = rest.iter().position(ends).unwrap_or(rest.len());
                 let word = rest.get(..length).unwrap_or_default();
                 until_key = match (word, until_key) {
-                    (b"-E" | b"-A", _) => 2,
+                    ([.., b'-', b'E' | b'A'], _) => 2,
+                    ([b'-', b'E' | b'A', ..], _) => 1,
                     (_, 1) if !word.starts_with(b"-") => {
                         found.push(at..at + length);
                         0
@@ -60,6 +61,13 @@ mod tests {
         let text = "add -E null; visible -A x; add a b esp 0x12345678 -E aes-cbc 0xabcdef -A hmac-md5 plain; # add -A x \"old\"\n0x123456789ab \"open\nend";
         let found: Vec<&str> = find(text.as_bytes()).into_iter().map(|range| &text[range]).collect();
         assert_eq!(found, ["0xabcdef", "plain", "\"old\"", "0x123456789ab", "\"open\nend"]);
+        for glued in ["-Eaes-cbc sesame;", "-r4-E null sesame;", "-Anull sesame"] {
+            let found = find(glued.as_bytes());
+            assert!(
+                matches!(found.as_slice(), [one] if &glued[one.clone()] == "sesame"),
+                "{glued}: {found:?}"
+            );
+        }
         let capital = "0X12345678 0X123456789AB";
         assert_eq!(find(capital.as_bytes()).first(), Some(&(11..24)));
     }

@@ -419,6 +419,8 @@ fn no_key_is_ever_rendered() {
     let text = "add 10.0.0.1 10.0.0.2 esp 300 -E aes-cbc sesame -A hmac-md5 \"sesame\";
 add 10.0.0.1 10.0.0.2 esp 300 -E aes-cbc \"sesame\" -A hmac-md5 0x5e5a6e;
 add 10.0.0.1 10.0.0.2 esp 300 -E frob sesame; add 10.0.0.1 10.0.0.2 esp 300 0x5e5a6e5e5a6e \"sesame\"; add \"sesame";
+    let text =
+        &format!("add ::1 ::2 esp 300 -Eaes-cbc sesame; add ::1 ::2 esp 300 -r4-E null sesame;\n{text}");
     let (file, diagnostics) = parse("f", text.as_bytes(), &Memory::new());
     let shown = diagnostics.render(false) + &format!("{diagnostics}{diagnostics:?}");
     assert!(file.is_none() && diagnostics.errors() >= 5, "{diagnostics}");

@@ -105,3 +105,38 @@ fn hexadecimal_may_begin_with_a_capital_x() {
     assert_eq!(policy("spdadd ::1[0X16] ::2 tcp -P in none;").selector.sport, Some(22));
     assert!(sa_said("esp 0X -E null").contains("expected an SPI, found `0X`"));
 }
+
+#[test]
+fn a_flag_and_its_value_need_no_blank_between() {
+    let glued = sa("esp 0x1000 -mtunnel -r4 -u77 -fseq-pad -lh3600 -ls0x10 -bh9 -bs8
+        -Eaes-cbc 0x00112233445566778899aabbccddeeff -Ahmac-sha512 \"1234567890123456789012345678901234567890123456789012345678901234\"");
+    assert_eq!((glued.mode, glued.replay_window, glued.reqid), (ManualMode::Tunnel, 32, 77));
+    assert_eq!(glued.padding, Some(Padding::Sequence));
+    let seconds = (glued.lifetimes.hard_seconds, glued.lifetimes.soft_seconds);
+    assert_eq!(seconds, (Some(3600), Some(16)));
+    assert_eq!(glued.encryption.unwrap().algorithm, ManualCipher::AesCbc);
+    assert_eq!(glued.authentication.unwrap().algorithm, ManualAuth::HmacSha512);
+    assert!(sa("ipcomp 5 -Cdeflate -R").compression);
+    let outward = policy("spdadd -n4 10.0.0.1 10.0.0.2 any -ctx1 1 \"x\" -Pout prio low none;");
+    assert_eq!((outward.selector.direction, outward.priority), (Direction::Out, 0xC000_0000));
+}
+
+#[test]
+fn a_flag_that_does_not_belong_somewhere_is_named() {
+    for (text, flag) in [
+        ("esp 300 -x 4 -E null", "`-x`"),
+        ("esp 300 -lx4 -E null", "`-lx4`"),
+        ("esp 300 -E null -r 4", "`-r`"),
+        ("esp 300 -A null -E null", "`-E`"),
+        ("esp 300 -A null -r 4", "`-r`"),
+        ("ah 300 -C deflate -E null", "`-E`"),
+        ("ah 300 -lx", "`-lx`"),
+    ] {
+        let said = sa_said(text);
+        assert!(said.contains("error") && said.contains(flag), "{text}: {said}");
+    }
+    assert_eq!(
+        sa_said("esp 300 -x 4 -E null"),
+        "f:1:31: error: `-x` does not belong here: this protocol takes `-E`, then perhaps `-A`\n"
+    );
+}
