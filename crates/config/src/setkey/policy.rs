@@ -58,9 +58,13 @@ impl Parser<'_, '_> {
         let ports = src.span.start..self.lexer.last_end;
         let protocol = self.upper_protocol()?;
         let extra = self.upper_extra(protocol)?;
-        let has_ports = matches!(protocol, 6 | 17 | 33 | 132 | 136);
-        if !has_ports && (sport.is_some() || dport.is_some()) {
-            self.warn(ports, "ports mean nothing to this protocol: no packet will match this policy");
+        if extra.is_some() && (sport.is_some() || dport.is_some()) {
+            self.warn(
+                ports,
+                "these ports are passed over: what stands behind the protocol is in their place",
+            );
+        } else if !may_have_ports(protocol, sport, dport) {
+            self.warn(ports, "no packet of this protocol has these ports: none will match this policy");
         }
         let (sport, dport) = extra.map_or((sport, dport), |(high, low)| (Some(high), Some(low)));
         let context = if self.eat_flag("-ctx") { Some(self.context()?) } else { None };
@@ -321,5 +325,19 @@ impl Parser<'_, '_> {
                 self.fail(token.span, format!("after `unique:`, expected a number from 1 to {LARGEST_REQID}"))
             }
         }
+    }
+}
+
+/// Whether a packet can have these ports. Linux compares them with what stands in their place in the packet: type and code of
+/// ICMP, type of a mobility header, halves of a GRE key. Of any protocol each packet has its own.
+const fn may_have_ports(protocol: u8, sport: Option<u16>, dport: Option<u16>) -> bool {
+    const fn is_octet(port: Option<u16>) -> bool {
+        matches!(port, None | Some(0..=255))
+    }
+    match protocol {
+        0 | 6 | 17 | 33 | 47 | 132 | 136 => true,
+        1 | 58 => is_octet(sport) && is_octet(dport),
+        135 => is_octet(sport) && dport.is_none(),
+        _ => sport.is_none() && dport.is_none(),
     }
 }

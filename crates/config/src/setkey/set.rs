@@ -169,7 +169,8 @@ fn forwarded(policy: &SpdPolicy) -> SpdPolicy {
     copy
 }
 
-/// Says which policies the daemon cannot key: AH, IPComp, bundles, labels, and tunnels unless `ignore_tunnel`.
+/// Says which policies the daemon cannot key: AH, IPComp, bundles, labels, and tunnels unless `ignore_tunnel`; and which it keys
+/// with a traffic selector that peers may not know.
 ///
 /// `setkey` loads them all the same; an SA for them must come from elsewhere.
 #[must_use]
@@ -214,6 +215,12 @@ pub fn check_keyable(policies: &[SpdPolicy], ignore_tunnel: bool) -> Diagnostics
             && [first, second].iter().all(|rule| rule.protocol == RuleProtocol::Esp)
         {
             say(Severity::Error, &second.place, "Coati keys one rule a policy, no bundles", "leave one rule");
+        }
+        let selector = &policy.selector;
+        let has_port = selector.sport.is_some() || selector.dport.is_some();
+        if selector.direction == Direction::Out && selector.protocol == 0 && has_port {
+            let message = "IKEv2 has no traffic selector with ports and protocol `any` (RFC 7296 §3.13.1): other peers than Coati may refuse it";
+            say(Severity::Warning, &policy.place, message, "write a policy for `tcp` and one for `udp`");
         }
         if policy.selector.context.is_some() {
             say(Severity::Error, &policy.place, "Coati does not negotiate security labels", "remove `-ctx`");

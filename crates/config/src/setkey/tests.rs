@@ -154,9 +154,41 @@ fn ports_are_numbers_names_or_any() {
     assert!(said("spdadd 10.0.0.1[frob] 10.0.0.2 udp -P in none;").contains("no service"));
     let order = said("spdadd 10.0.0.0[22]/8 10.0.0.2 tcp -P in none;");
     assert!(order.contains("f:1:20: error: the prefix stands before the port"), "{order}");
-    assert!(
-        said("spdadd 10.0.0.1[22] 10.0.0.2 any -P in none;").contains("f:1:8: warning: ports mean nothing")
-    );
+}
+
+/// Linux compares a policy's ports with what stands in their place in the packet's own protocol.
+#[test]
+fn ports_are_warned_of_where_no_packet_has_them() {
+    let with = |src: &str, dst: &str, upper: &str| {
+        said(&format!("spdadd 10.0.0.1{src} 10.0.0.2{dst} {upper} -P out none;"))
+    };
+    for (src, dst, upper) in [
+        ("[1701]", "", "any"),
+        ("", "[22]", "255"),
+        ("[8]", "", "icmp"),
+        ("[135]", "[1]", "icmp6"),
+        ("[5]", "", "mh"),
+        ("[7]", "[9]", "gre"),
+        ("[1]", "[2]", "sctp"),
+        ("[any]", "[0]", "50"),
+    ] {
+        assert_eq!(with(src, dst, upper), "", "{src} {dst} {upper}");
+    }
+    for (src, dst, upper) in [
+        ("[22]", "", "50"),
+        ("[256]", "", "icmp"),
+        ("[8]", "[256]", "icmp6"),
+        ("[5]", "[1]", "mh"),
+        ("", "[1]", "ip4"),
+    ] {
+        let said = with(src, dst, upper);
+        assert!(
+            said.starts_with("f:1:8: warning: no packet of this protocol has these ports"),
+            "{upper}: {said}"
+        );
+    }
+    let replaced = with("[8]", "", "icmp 3,1");
+    assert!(replaced.contains("warning: these ports are passed over"), "{replaced}");
 }
 
 #[test]
@@ -412,6 +444,27 @@ spdadd ::8 ::1 any -P in discard;",
     assert_eq!(places, ["f:2:33", "f:3:33", "f:4:33", "f:5:52", "f:6:1"], "{said}");
     let ignoring = check_keyable(&set.policies, true);
     assert_eq!((ignoring.errors(), ignoring.warnings()), (4, 1));
+}
+
+#[test]
+fn a_port_without_a_protocol_is_what_ikev2_cannot_say() {
+    let check = |text: &str| check_keyable(&PolicySet::of(&[file(text)], FwdCopies::Made).0.policies, false);
+    let keyed = check("spdadd ::1[1701] ::2 any -P out ipsec esp/transport//require;");
+    assert_eq!(keyed.errors(), 0);
+    assert!(
+        keyed
+            .to_string()
+            .starts_with("f:1:1: warning: IKEv2 has no traffic selector with ports and protocol `any`"),
+        "{keyed}"
+    );
+    for fine in [
+        "spdadd ::1[1701] ::2 any -P out none;",
+        "spdadd ::2[1701] ::1 any -P in ipsec esp/transport//require;",
+        "spdadd ::1[1701] ::2 udp -P out ipsec esp/transport//require;",
+        "spdadd ::1 ::2 any -P out ipsec esp/transport//require;",
+    ] {
+        assert_eq!(check(fine).to_string(), "", "{fine}");
+    }
 }
 
 #[test]
