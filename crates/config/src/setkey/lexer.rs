@@ -93,6 +93,14 @@ impl<'a> Lexer<'a> {
         self.octets.get(span.clone()).unwrap_or_default()
     }
 
+    /// The word at `start` as people see it, if it goes on behind a `_`, which ends setkey's words.
+    pub(super) fn word_with_underscores(&self, start: usize) -> Option<Range<usize>> {
+        let rest = self.octets.get(start..).unwrap_or_default();
+        let is_in_word = |octet: &u8| is_command_word(octet) || *octet == b'_';
+        let length = rest.iter().position(|octet| !is_in_word(octet)).unwrap_or(rest.len());
+        self.octets(&(start..start + length)).contains(&b'_').then_some(start..start + length)
+    }
+
     /// Whether a newline stands between the last token and `offset`.
     pub(super) fn newline_before(&self, offset: usize) -> bool {
         self.octets.get(self.last_end..offset).is_some_and(|between| between.contains(&b'\n'))

@@ -337,6 +337,11 @@ impl Parser<'_, '_> {
         if token.kind != Kind::Word {
             return self.expected("an address");
         }
+        if let Some(whole) = self.lexer.word_with_underscores(token.span.start) {
+            let name = self.lexer.source.quote(whole.clone(), LONGEST_QUOTE);
+            let message = format!("`{name}` is no name here: setkey's words end at `_`");
+            return self.fail_with_help(whole, message, "write its address");
+        }
         let text = self.lexer.text(&token.span);
         let fits = |addr: &IpAddr| match (options.v4, options.v6) {
             (true, false) => addr.is_ipv4(),

@@ -310,7 +310,10 @@ fn host_names_are_resolved_and_must_be_one_address_in_policies() {
         ("spdadd 10.0.0.256 10.0.0.1 any -P in none;", "expected an address"),
         ("spdadd 10.0.0.0/33 10.0.0.1 any -P in none;", "at most 32"),
         ("spdadd tagged \"x\" -P in none;", "a feature of BSD"),
-        ("spdadd a_b 10.0.0.1 any -P in none;", "error"),
+        ("spdadd a_b 10.0.0.1 any -P in none;", "f:1:8: error: `a_b` is no name"),
+        ("spdadd gw_2.example.org[22] ::1 any -P in none;", "`gw_2.example.org` is no name"),
+        ("spdadd gw.example.org_2/8 ::1 any -P in none;", "`gw.example.org_2` is no name"),
+        ("add 10.0.0.1 10.0.0.2_ esp 300 -E null;", "f:1:14: error: `10.0.0.2_` is no name"),
     ] {
         let said = said(text);
         assert!(said.contains("error") && said.contains(why), "{text}: {said}");
