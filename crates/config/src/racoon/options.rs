@@ -156,7 +156,7 @@ pub const OPTIONS: &[OptionRow] = &{
             Top,
             "remote 192.0.2.2 inherit \"name\" { ... }",
             AsBefore,
-            "options replace inherited ones, proposals are added; `inherit anonymous` works too",
+            "options replace inherited ones, proposals are added; an address is found whatever its port, and `inherit anonymous` works too",
         ),
         row(Top, "sainfo anonymous { ... }", AsBefore, "for traffic without a block of its own"),
         row(

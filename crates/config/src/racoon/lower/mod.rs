@@ -56,7 +56,7 @@ struct Lowering<'a> {
     files: &'a dyn Files,
     diagnostics: &'a mut Diagnostics,
     drafts: Vec<Draft>,
-    /// The last draft of each name, for those that inherit.
+    /// The last draft for each key that those who inherit look for.
     draft_of: BTreeMap<String, usize>,
     /// Lines about which a warning was given: inherited ones are lowered again.
     warned: BTreeSet<(Arc<str>, usize)>,

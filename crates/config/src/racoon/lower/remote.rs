@@ -80,15 +80,16 @@ struct Once {
     peers_certificate: bool,
 }
 
-/// What a block is found by when another one inherits from it: the port counts, 500 being the usual one.
-fn inherited_by(name: &RemoteName) -> String {
+/// What a block is found by when another one inherits from it, the best first: of an address its own port, 500 being the usual
+/// one, then any.
+fn inherited_by(name: &RemoteName) -> Vec<String> {
     match name {
-        RemoteName::Anonymous(_) => "anonymous".to_owned(),
+        RemoteName::Anonymous(_) => vec!["anonymous".to_owned()],
         RemoteName::Address(endpoint) => {
-            let port = endpoint.port.or(Some(500));
-            Endpoint { port, ..endpoint.clone() }.to_string()
+            let with = |port| Endpoint { port, ..endpoint.clone() }.to_string();
+            vec![with(endpoint.port.or(Some(500))), with(None)]
         }
-        RemoteName::Named(name) => format!("\"{name}"),
+        RemoteName::Named(name) => vec![format!("\"{name}")],
     }
 }
 
@@ -151,7 +152,8 @@ impl Lowering<'_> {
     ) {
         let mut draft = Draft::new(source, span.clone(), block.name.value.clone());
         if let Some(parent) = &block.inherit {
-            match self.draft_of.get(&inherited_by(&parent.value)).and_then(|at| self.drafts.get(*at)) {
+            let at = inherited_by(&parent.value).iter().find_map(|key| self.draft_of.get(key).copied());
+            match at.and_then(|at| self.drafts.get(at)) {
                 Some(parent) => {
                     draft = Draft {
                         source: Arc::clone(source),
@@ -162,14 +164,18 @@ impl Lowering<'_> {
                     };
                 }
                 None => {
+                    // What seems to be missing may be inherited.
+                    draft.broken = true;
                     let message = "there is no such remote to inherit from";
                     let help = "the block must stand before the one that inherits from it";
                     self.error_with_help(source, parent.span.clone(), message, help);
                 }
             }
         }
-        let key = inherited_by(&draft.name);
-        if matches!(draft.name, RemoteName::Named(_)) && self.draft_of.contains_key(&key) {
+        let keys = inherited_by(&draft.name);
+        if matches!(draft.name, RemoteName::Named(_))
+            && keys.iter().any(|key| self.draft_of.contains_key(key))
+        {
             self.error(source, block.name.span.clone(), "a second remote of this name");
         }
         if !matches!(
@@ -185,7 +191,7 @@ impl Lowering<'_> {
         for option in block.options {
             self.remote_option(source, directory, &mut draft, &mut once, option);
         }
-        self.draft_of.insert(key, self.drafts.len());
+        self.draft_of.extend(keys.into_iter().map(|key| (key, self.drafts.len())));
         self.drafts.push(draft);
     }
 

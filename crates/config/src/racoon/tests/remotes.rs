@@ -99,6 +99,36 @@ fn a_named_child_is_for_its_parents_address_unless_it_says_another() {
 }
 
 #[test]
+fn a_parent_is_found_by_its_address_whatever_its_port() {
+    let parent = |port: &str, delay: u32| {
+        format!("remote 192.0.2.1 {port} {{ exchange_mode main; dpd_delay {delay}; {PROPOSAL} }}\n")
+    };
+    let delay = |text: &str| {
+        let config = config(text);
+        config.remotes.last().and_then(|remote| remote.dpd_delay).map(|delay| delay.as_secs())
+    };
+    let child = "remote 192.0.2.2 inherit 192.0.2.1";
+    assert_eq!(delay(&format!("{} {child};", parent("[501]", 7))), Some(7));
+    assert_eq!(delay(&format!("{} {child} [502];", parent("[501]", 7))), Some(7));
+    assert_eq!(delay(&format!("{} {child} [502];", parent("", 7))), Some(7));
+    // One with that very port comes first; 500 is the port of who names none.
+    let two = format!("{}{}", parent("", 1), parent("[501]", 2));
+    assert_eq!(delay(&format!("{two} {child};")), Some(1));
+    assert_eq!(delay(&format!("{two} {child} [501];")), Some(2));
+    assert_eq!(delay(&format!("{two} {child} [502];")), Some(2));
+}
+
+#[test]
+fn a_block_without_its_parent_has_one_fault() {
+    let expected = "1:26: error: there is no such remote to inherit from (the block must stand before the one that inherits from it)\n";
+    assert_eq!(said("remote 192.0.2.2 inherit 192.0.2.9;"), expected);
+    assert_eq!(
+        said("remote 192.0.2.2 inherit 192.0.2.9;\nremote \"x\" inherit 192.0.2.2 { passive on; }"),
+        expected
+    );
+}
+
+#[test]
 fn an_inherited_line_is_warned_of_once() {
     let text = "remote \"a\" { exchange_mode main; proposal { encryption_algorithm 3des; hash_algorithm sha256;
         authentication_method rsasig; dh_group 14; } certificate_type x509 \"c\" \"k\"; verify_identifier on; peers_identifier asn1dn; }

@@ -121,7 +121,7 @@ fn diagnostics_name_the_place_and_what_was_expected() {
         ),
         (
             "remote \"a\" inherit \"b\";",
-            "1:1: error: this remote has no `exchange_mode` (write `exchange_mode main;`: racoon's grammar asks for it, though IKEv2 does not)\n1:1: error: this remote has no `proposal`\n1:20: error: there is no such remote to inherit from (the block must stand before the one that inherits from it)\n",
+            "1:20: error: there is no such remote to inherit from (the block must stand before the one that inherits from it)\n",
         ),
         (
             "remote anonymous { exchange_mode main",
