@@ -287,7 +287,7 @@ pub const OPTIONS: &[OptionRow] = &{
             "with a pre-shared key any identity will do; an identity must be in its certificate all the same (a warning)",
         ),
         row(Remote, "xauth_login \"user\";", Refused, "IKEv2 has no XAuth"),
-        row(Remote, "certificate_type x509 \"cert.pem\" \"key.pem\";", AsBefore, ""),
+        row(Remote, "certificate_type x509 \"cert.pem\" \"key.pem\";", AsBefore, "once in a block"),
         row(
             Remote,
             "certificate_type plain_rsa \"key.rsa\";",

@@ -74,6 +74,7 @@ pub(super) struct WrittenProposal {
 #[derive(Default)]
 struct Once {
     remote_address: bool,
+    own_certificate: bool,
     peers_x509: bool,
     ca: bool,
     peers_identifier: bool,
@@ -295,6 +296,11 @@ impl Lowering<'_> {
             place: source.place(text.span.start),
             path: self.config.certificate_dir.join(file_name(text)),
         };
+        let is_own = matches!(option, CertificateOption::OwnX509 { .. } | CertificateOption::OwnPlainRsa(_));
+        if is_own && core::mem::replace(&mut once.own_certificate, true) {
+            self.error(source, span, "a second `certificate_type`");
+            return;
+        }
         match option {
             CertificateOption::OwnX509 { certificate, key } => {
                 draft.certificate = Some(OwnCertificate::X509 { certificate: at(certificate), key: at(key) });

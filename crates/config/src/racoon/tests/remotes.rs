@@ -240,14 +240,15 @@ fn certificates_are_joined_to_their_directory() {
 }
 
 #[test]
-fn of_two_certificates_the_last_one_counts() {
-    let remote = remote(
-        "certificate_type plain_rsa \"r\"; certificate_type x509 \"a\" \"b\"; certificate_type x509 \"c\" \"d\";",
-    );
-    let [OwnCertificate::X509 { certificate, .. }] = remote.certificates.as_slice() else {
-        panic!("{remote:?}")
-    };
-    assert!(certificate.path.ends_with("c"));
+fn a_second_certificate_of_our_own_is_refused_and_an_inherited_one_replaced() {
+    let (x509, raw) = ("certificate_type x509 \"a\" \"b\";", "certificate_type plain_rsa \"r\";");
+    for two in [[x509, x509], [x509, raw], [raw, x509], [raw, raw]] {
+        let said = remote_said(&format!("\n{}\n{}", two[0], two[1]));
+        assert!(said.contains("5:1: error: a second `certificate_type`"), "{said}");
+    }
+    let text = format!("{} remote 192.0.2.1 inherit anonymous {{ {} }}", remote_text(raw), x509);
+    let [_, child] = &config(&text).remotes[..] else { panic!() };
+    assert!(matches!(child.certificates.as_slice(), [OwnCertificate::X509 { .. }]), "{child:?}");
 }
 
 #[test]
