@@ -9,6 +9,11 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
+use shown::showable;
+pub(crate) use shown::unseen;
+
+mod shown;
+
 /// Lines longer than this are not shown, and their columns count octets.
 const LONGEST_SHOWN_LINE: usize = 1000;
 /// Diagnostics kept of one load: the rest is counted only.
@@ -41,7 +46,7 @@ impl fmt::Debug for Place {
     }
 }
 
-/// One file's text, fit to be shown: key material masked, octets that are not text replaced by `?`.
+/// One file's text, fit to be shown: key material masked, octets that are not text and characters that cannot be seen replaced.
 ///
 /// Offsets into it are offsets into the file.
 #[derive(Clone, PartialEq, Eq)]
@@ -122,40 +127,6 @@ fn shortened(text: &str, most: usize) -> String {
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Source({})", self.name)
-    }
-}
-
-/// Text of the same length as `octets`: secrets as stars and blanks, what is no text as `?`.
-fn showable(octets: &[u8], secrets: &[Range<usize>]) -> String {
-    let mut copy = octets.to_vec();
-    for secret in secrets {
-        for (n, octet) in copy.get_mut(secret.clone()).unwrap_or_default().iter_mut().enumerate() {
-            match *octet {
-                b'\n' => {}
-                // A fixed number of stars, so that the length does not show; blanks keep the offsets.
-                _ => *octet = if n < 8 { b'*' } else { b' ' },
-            }
-        }
-    }
-    let mut text = String::with_capacity(copy.len());
-    for chunk in copy.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            match is_showable(character) {
-                true => text.push(character),
-                false => text.extend(core::iter::repeat_n('?', character.len_utf8())),
-            }
-        }
-        text.extend(core::iter::repeat_n('?', chunk.invalid().len()));
-    }
-    text
-}
-
-/// Whether a character neither controls the terminal nor changes the direction of the text.
-fn is_showable(character: char) -> bool {
-    match character {
-        '\n' | '\t' => true,
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
-        _ => !character.is_control(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::lexer::{Kind, Lexer, Mode, Token};
 use super::model::{Action, Command, SaProtocol, SecurityContext};
 use super::names;
-use crate::diag::{Diagnostic, Diagnostics, Place, Severity, Source};
+use crate::diag::{Diagnostic, Diagnostics, Place, Severity, Source, unseen};
 use crate::files::Files;
 use crate::net::{Endpoint, IpNet, parse_address};
 use crate::spelling::nearest;
@@ -147,6 +147,9 @@ impl Parser<'_, '_> {
     }
 
     pub(super) fn describe(&self, token: &Token) -> String {
+        if let Some(name) = unseen(self.lexer.octets(&token.span)) {
+            return name;
+        }
         let quoted = self.lexer.source.quote(token.span.clone(), LONGEST_QUOTE);
         match token.kind {
             Kind::End => "the end of the file".to_owned(),

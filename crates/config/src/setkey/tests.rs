@@ -335,6 +335,16 @@ f:7:7: error: expected `;` after this
 }
 
 #[test]
+fn what_cannot_be_seen_is_named() {
+    assert!(said("\u{feff}spdflush;").starts_with(
+        "f:1:1: error: expected a command (`spdadd`, `add`, `flush`, ...), found U+FEFF (a byte order mark)"
+    ));
+    let blank = said("spdadd 10.0.0.1\u{a0}10.0.0.2 any -P in none;");
+    assert!(blank.starts_with("f:1:16: error: ") && blank.contains("found U+00A0"), "{blank}");
+    assert!(said("flush\u{200b};").contains("found U+200B"));
+}
+
+#[test]
 fn comments_in_policies_and_backslashes_are_taken_with_a_warning() {
     let text =
         "spdadd 10.0.0.1 10.0.0.2 any \\\n -P out ipsec # old: ah/transport//use;\n esp/transport//require;";

@@ -10,7 +10,7 @@ use core::ops::Range;
 
 use super::ast::{Spanned, Statement};
 use super::lexer::{Kind, Lexer, Token};
-use crate::diag::{Diagnostic, Diagnostics, Severity, Source};
+use crate::diag::{Diagnostic, Diagnostics, Severity, Source, unseen};
 
 /// The longest piece of the file that a message repeats, in characters.
 const LONGEST_QUOTE: usize = 40;
@@ -110,6 +110,9 @@ impl Parser<'_, '_> {
     }
 
     fn describe(&self, token: &Token) -> String {
+        if let Some(name) = unseen(self.lexer.octets(&token.span)) {
+            return name;
+        }
         match token.kind {
             Kind::End => "the end of the file".to_owned(),
             Kind::OpenText => "a string without its closing quote".to_owned(),

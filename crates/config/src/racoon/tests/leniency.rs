@@ -135,3 +135,14 @@ fn a_cipher_that_coati_does_not_have_is_left_out_where_there_is_another() {
     );
     assert!(remote_said(&PROPOSAL.replace("aes 256", "camellia 100")).contains("not 100"));
 }
+
+#[test]
+fn what_cannot_be_seen_is_named() {
+    let marked = said("\u{feff}log info;");
+    assert!(
+        marked.starts_with("1:1: error: ") && marked.contains("found U+FEFF (a byte order mark)"),
+        "{marked}"
+    );
+    let blank = said("log\u{a0}info;");
+    assert!(blank.starts_with("1:4: error: ") && blank.contains("found U+00A0"), "{blank}");
+}
