@@ -31,6 +31,8 @@ const LONGEST_LINE: usize = 1023;
 const MOST_LINES: usize = 3;
 /// What stands before a key in base64.
 const BASE64: &[u8] = b"base64:";
+/// What some editors put before the first line.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// What stands between the two identities of a pair.
 const BETWEEN: &[u8] = b"<>";
 
@@ -218,6 +220,9 @@ pub fn parse(name: &str, octets: &[u8]) -> (Option<PskFile>, Diagnostics) {
         diagnostics: Diagnostics::new(),
         seen_carriage_return: false,
     };
+    if octets.starts_with(BYTE_ORDER_MARK) {
+        parser.say_byte_order_mark();
+    }
     for line in &lines {
         parser.line(line);
     }
@@ -235,8 +240,9 @@ struct Line<'a> {
 }
 
 fn lines(octets: &[u8]) -> impl Iterator<Item = Line<'_>> {
-    let mut start = 0;
-    octets.split(|octet| *octet == b'\n').map(move |text| {
+    let text = octets.strip_prefix(BYTE_ORDER_MARK).unwrap_or(octets);
+    let mut start = octets.len() - text.len();
+    text.split(|octet| *octet == b'\n').map(move |text| {
         let id = text.iter().position(|octet| is_blank(*octet)).unwrap_or(text.len());
         // A line of one word may be a key whose identity was forgotten.
         let shown = if text.first() == Some(&b'#') || id == text.len() { 0 } else { id };
@@ -263,6 +269,13 @@ impl Parser {
         let span = line.start..line.start + line.shown.max(1);
         let diagnostic = Diagnostic::at(severity, &self.source, span, message);
         self.diagnostics.push(if help.is_empty() { diagnostic } else { diagnostic.help(help) });
+    }
+
+    fn say_byte_order_mark(&mut self) {
+        let message = "the file begins with a byte order mark (U+FEFF), which is left out (racoon took it into the first identity)";
+        let span = 0..BYTE_ORDER_MARK.len();
+        let warning = Diagnostic::at(Severity::Warning, &self.source, span, message);
+        self.diagnostics.push(warning.help("save the file without one"));
     }
 
     fn line(&mut self, line: &Line<'_>) {

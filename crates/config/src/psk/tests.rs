@@ -98,6 +98,19 @@ fn what_cannot_be_meant_is_said() {
 }
 
 #[test]
+fn a_byte_order_mark_is_left_out_with_a_word() {
+    let (file, said) = keys(&format!("\u{feff}192.0.2.1 {GOOD}\n192.0.2.2 {GOOD}\n"));
+    assert_eq!(file.lookup("192.0.2.1").unwrap().len(), 32);
+    assert_eq!(file.entries()[0].place.to_string(), "psk.txt:1:2");
+    assert_eq!(
+        said,
+        "psk.txt:1:1: warning: the file begins with a byte order mark (U+FEFF), which is left out (racoon took it into the first identity) (save the file without one)\n"
+    );
+    assert_eq!(keys("\u{feff}# no entry\n").0.entries().len(), 0);
+    assert_eq!(keys(&format!("192.0.2.1 {GOOD}\n\u{feff}x {GOOD}")).0.lookup("x"), None);
+}
+
+#[test]
 fn no_key_is_ever_rendered() {
     let text = b"lonely-sesame\n#old sesame1\nid sesame2\n\xff\xfe sesame3\r\nx 0xsesame4\n id sesame5\nid sesame6 \n";
     let (_, diagnostics) = parse("psk.txt", text);
