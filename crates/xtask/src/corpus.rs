@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut names = Vec::new();
     walk(root, Path::new(""), &mut names)?;
     names.sort();
-    let files = Folder { root: root.clone() };
+    let files = Folder::at(root)?;
     let mut out = io::stdout().lock();
     for name in names {
         let line = judge(&name, &files)?;
@@ -99,9 +99,22 @@ fn place(place: &Place) -> Value {
     Value::String(place.to_string())
 }
 
+/// A file's name; what is no UTF-8 in it is replaced.
+fn name_of(path: impl AsRef<Path>) -> Value {
+    Value::String(path.as_ref().to_string_lossy().into_owned())
+}
+
 /// The folder's own files by relative names, and what every machine has: the verdicts do not depend on this one.
 struct Folder {
     root: PathBuf,
+}
+
+impl Folder {
+    /// The folder by its whole name: what is found in it begins with that, whichever way it was written.
+    fn at(root: &Path) -> Result<Self> {
+        let root = fs::canonicalize(root).context(|| format!("cannot find {}", root.display()))?;
+        Ok(Self { root })
+    }
 }
 
 impl Files for Folder {
@@ -169,7 +182,7 @@ mod tests {
         walk(&root, Path::new(""), &mut names).unwrap();
         names.retain(|name| name.extension().is_none_or(|extension| extension != "json"));
         assert!(names.len() > 8, "{names:?}");
-        let files = Folder { root: root.clone() };
+        let files = Folder::at(&root).unwrap();
         for name in names {
             let found = judge(&name, &files).unwrap();
             let beside = root.join(&name).with_added_extension("json");
@@ -188,6 +201,26 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_no_text_is_shown_all_the_same() {
+        let root = std::env::temp_dir().join(format!("coati-corpus-octets-{}", std::process::id()));
+        fs::create_dir_all(&root).unwrap();
+        fs::write(root.join("racoon.conf"), b"path certificate \"/M\xfcller\";\n").unwrap();
+        let line = judge(Path::new("racoon.conf"), &Folder::at(&root).unwrap());
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(line.unwrap()["model"]["path"]["certificate"], "/M\u{fffd}ller");
+    }
+
+    #[test]
+    fn a_folder_is_the_same_whichever_way_it_is_named() {
+        for root in [".", "./", "./src/..", "../xtask"] {
+            let found = Folder::at(Path::new(root)).unwrap().glob("src/corpus/*.rs").unwrap();
+            let names =
+                ["psk", "racoon", "setkey"].map(|name| PathBuf::from(format!("src/corpus/{name}.rs")));
+            assert_eq!(found, names, "{root}");
+        }
+    }
+
+    #[test]
     fn a_folder_is_judged_file_by_file_without_its_machine() {
         let root = std::env::temp_dir().join(format!("coati-corpus-{}", std::process::id()));
         fs::create_dir_all(root.join("racoon/d")).unwrap();
@@ -198,7 +231,7 @@ mod tests {
         let mut names = Vec::new();
         walk(&root, Path::new(""), &mut names).unwrap();
         names.sort();
-        let files = Folder { root: root.clone() };
+        let files = Folder::at(&root).unwrap();
         let lines: Vec<Value> = names.iter().map(|name| judge(name, &files).unwrap()).collect();
         fs::remove_dir_all(&root).unwrap();
         let shown: Vec<_> =

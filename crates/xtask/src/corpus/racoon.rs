@@ -11,15 +11,15 @@ use coati_config::racoon::model::{
 };
 use serde_json::{Value, json};
 
-use super::place;
+use super::{name_of, place};
 
 pub(super) fn model(config: &RacoonConfig) -> Value {
     json!({
         "path": {
-            "pre_shared_key": config.pre_shared_key,
-            "certificate": config.certificate_dir,
-            "script": config.script_dir,
-            "pidfile": config.pid_file,
+            "pre_shared_key": name_of(&config.pre_shared_key),
+            "certificate": name_of(&config.certificate_dir),
+            "script": name_of(&config.script_dir),
+            "pidfile": config.pid_file.as_ref().map(name_of),
         },
         "log": match config.log_level {
             LogLevel::Error => "error",
@@ -59,7 +59,7 @@ fn listen(listen: &Listen) -> Value {
             AdminSocket::Default => Value::Null,
             AdminSocket::Disabled => json!("disabled"),
             AdminSocket::At { path, owner, group, mode } => json!({
-                "path": path, "owner": owner, "group": group, "mode": mode.map(|mode| format!("{mode:04o}")),
+                "path": name_of(path), "owner": owner, "group": group, "mode": mode.map(|mode| format!("{mode:04o}")),
             }),
         },
     })
@@ -76,7 +76,7 @@ fn timer(timers: &Timers) -> Value {
 }
 
 fn privsep(privsep: &Privsep) -> Value {
-    json!({ "user": privsep.user, "group": privsep.group, "chroot": privsep.chroot })
+    json!({ "user": privsep.user, "group": privsep.group, "chroot": privsep.chroot.as_ref().map(name_of) })
 }
 
 fn remote(remote: &Remote) -> Value {
@@ -94,7 +94,7 @@ fn remote(remote: &Remote) -> Value {
                 ScriptEvent::Phase1Down => "phase1_down",
                 ScriptEvent::Phase1Dead => "phase1_dead",
             };
-            json!({ "event": event, "path": script.path })
+            json!({ "event": event, "path": name_of(&script.path) })
         })
         .collect();
     json!({
@@ -111,14 +111,14 @@ fn remote(remote: &Remote) -> Value {
         "verify_identifier": remote.verify_identifier,
         "certificate_type": remote.certificates.first().map(|own| match own {
             OwnCertificate::X509 { certificate, key } =>
-                json!({ "type": "x509", "certificate": certificate.path, "key": key.path }),
-            OwnCertificate::RawKey { key } => json!({ "type": "plain_rsa", "key": key.path }),
+                json!({ "type": "x509", "certificate": name_of(&certificate.path), "key": name_of(&key.path) }),
+            OwnCertificate::RawKey { key } => json!({ "type": "plain_rsa", "key": name_of(&key.path) }),
         }),
         "peers_certfile": remote.peers_certificates.iter().map(|peer| match peer {
-            PeerCertificate::X509(file) => json!({ "type": "x509", "file": file.path }),
-            PeerCertificate::RawKey(file) => json!({ "type": "plain_rsa", "file": file.path }),
+            PeerCertificate::X509(file) => json!({ "type": "x509", "file": name_of(&file.path) }),
+            PeerCertificate::RawKey(file) => json!({ "type": "plain_rsa", "file": name_of(&file.path) }),
         }).collect::<Vec<_>>(),
-        "ca_type": remote.ca_certificate.as_ref().map(|file| &file.path),
+        "ca_type": remote.ca_certificate.as_ref().map(|file| name_of(&file.path)),
         "verify_cert": remote.verify_cert,
         "send_cert": remote.send_cert,
         "send_cr": remote.send_certreq,
