@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String, String> {
     }
     let originals =
         Originals { racoon: config.as_ref(), psk_txt: psk_txt.as_deref(), policies: &policies, said: &said };
-    let text = convert(&originals);
+    let text = convert(&originals)?;
     match &arguments.out {
         None => Ok(text),
         Some(out) => {
@@ -108,6 +108,16 @@ mod tests {
         assert!(run(&arguments).unwrap_err().contains("is there already"));
         assert_eq!(fs::read_to_string(&out).unwrap(), text);
         assert!(!text.contains("9d507d3c"), "no key");
+    }
+
+    #[test]
+    fn a_file_that_a_coati_toml_cannot_name_is_an_error() {
+        let dir = scratch_dir("convert-octets");
+        let (file, out) = (dir.join("racoon.conf"), dir.join("coati.toml"));
+        fs::write(&file, b"path certificate \"/M\xfcller\";\n").unwrap();
+        let said = run(&Arguments { files: vec![file], out: Some(out) }).unwrap_err();
+        assert!(said.contains("a coati.toml is UTF-8 and cannot name `/M\u{fffd}ller`"), "{said}");
+        assert_eq!(names_in(&dir), ["racoon.conf"]);
     }
 
     #[test]

@@ -173,7 +173,7 @@ fn keys(file: &PskFile) -> Vec<(Vec<u8>, Vec<u8>)> {
 /// Converts and reads what came out; `files` has the keys.
 fn through(racoon: Option<&RacoonConfig>, policies: &[PolicyFile], files: &Memory) -> (NativeConfig, String) {
     let said = Diagnostics::new();
-    let text = convert(&Originals { racoon, psk_txt: None, policies, said: &said });
+    let text = convert(&Originals { racoon, psk_txt: None, policies, said: &said }).expect("names in UTF-8");
     let (config, said) = native::parse(Path::new("coati.toml"), text.as_bytes(), files);
     (config.unwrap_or_else(|| panic!("{said}\n{text}")), text)
 }
@@ -325,7 +325,8 @@ fn what_was_said_and_what_is_lost_stands_in_comments_only() {
     let (file, said) = setkey::parse("p.conf", text, &Memory::new());
     let file = [file.unwrap_or_else(|| panic!("{said}"))];
     let (set, _) = PolicySet::of(&file, FwdCopies::Made);
-    let converted = convert(&Originals { racoon: None, psk_txt: None, policies: &file, said: &said });
+    let converted = convert(&Originals { racoon: None, psk_txt: None, policies: &file, said: &said })
+        .expect("names in UTF-8");
     assert!(converted.contains("#   p.conf:2:1: `add`: manual SAs stay with setkey"), "{converted}");
     assert!(!converted.contains("00112233"), "{converted}");
     let (native, said) = native::parse(Path::new("c.toml"), converted.as_bytes(), &Memory::new());

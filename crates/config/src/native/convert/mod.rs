@@ -31,15 +31,20 @@ pub struct Originals<'a> {
 }
 
 /// Writes the coati.toml. It names the files with keys that racoon.conf names; relative names are left as they are.
-#[must_use]
-pub fn convert(originals: &Originals<'_>) -> String {
-    let mut writer = Writer { text: String::new(), lost: Vec::new() };
+///
+/// # Errors
+/// A file whose name is no UTF-8: a coati.toml cannot name it.
+pub fn convert(originals: &Originals<'_>) -> Result<String, String> {
+    let mut writer = Writer::default();
     if let Some(racoon) = originals.racoon {
         writer.racoon(racoon, originals.psk_txt);
     } else if let Some(path) = originals.psk_txt {
-        writer.key("psk-file", &quoted_path(path));
+        writer.path("psk-file", path);
     }
-    let mut policies = Writer { text: String::new(), lost: Vec::new() };
+    if let Some(path) = writer.unwritable {
+        return Err(format!("a coati.toml is UTF-8 and cannot name `{path}`: give the file another name"));
+    }
+    let mut policies = Writer::default();
     policies.policies(originals.policies);
     let mut head = String::from("# Made by `coati convert`. Every key is explained in docs/coati.toml.md.\n");
     let said = originals.said.iter().map(ToString::to_string);
@@ -51,14 +56,14 @@ pub fn convert(originals: &Originals<'_>) -> String {
     if replaces {
         head += "\n# `spdflush;` at the head of the policies: those of others go.\nreplace-policies = true\n";
     }
-    format!("{head}\n{}{}", writer.text, policies.text)
+    Ok(format!("{head}\n{}{}", writer.text, policies.text))
 }
 
 /// What a racoon.conf or a coati.toml says, as it was understood, in the words of a coati.toml: for people. Keys are not in it: files
 /// with them are named.
 #[must_use]
 pub fn describe(racoon: &RacoonConfig) -> String {
-    let mut writer = Writer { text: String::new(), lost: Vec::new() };
+    let mut writer = Writer::default();
     writer.racoon(racoon, None);
     let mut head = String::from("# What was understood, in the words of docs/coati.toml.md.\n");
     comments(&mut head, "What has no words there:", &writer.lost);
@@ -75,33 +80,45 @@ fn comments(text: &mut String, title: &str, lines: &[String]) {
     }
 }
 
+#[derive(Default)]
 struct Writer {
     text: String,
     lost: Vec<String>,
+    /// A file's name that is no UTF-8, as well as it can be shown.
+    unwritable: Option<String>,
 }
 
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-fn quoted_path(path: &Path) -> String {
-    quoted(&path.to_string_lossy())
-}
-
 fn list<T: AsRef<str>>(texts: &[T]) -> String {
     format!("[{}]", texts.iter().map(|text| quoted(text.as_ref())).collect::<Vec<_>>().join(", "))
-}
-
-/// A member of the list `certificates`.
-fn certificate_and_key(own: &OwnCertificate) -> Option<String> {
-    let OwnCertificate::X509 { certificate, key } = own else { return None };
-    let [certificate, key] = [certificate, key].map(|file| quoted_path(&file.path));
-    Some(format!("{{ certificate = {certificate}, key = {key} }}"))
 }
 
 impl Writer {
     fn key(&mut self, name: &str, value: &str) {
         let _ = writeln!(self.text, "{name} = {value}");
+    }
+
+    fn path(&mut self, name: &str, path: &Path) {
+        let text = self.text_of(path);
+        self.key(name, &quoted(&text));
+    }
+
+    fn text_of(&mut self, path: &Path) -> String {
+        let text = path.to_string_lossy().into_owned();
+        if path.to_str().is_none() {
+            self.unwritable.get_or_insert_with(|| text.clone());
+        }
+        text
+    }
+
+    /// A member of the list `certificates`.
+    fn certificate_and_key(&mut self, own: &OwnCertificate) -> Option<String> {
+        let OwnCertificate::X509 { certificate, key } = own else { return None };
+        let [certificate, key] = [certificate, key].map(|file| quoted(&self.text_of(&file.path)));
+        Some(format!("{{ certificate = {certificate}, key = {key} }}"))
     }
 
     fn header(&mut self, header: &str, place: Option<&Place>) {
@@ -115,8 +132,8 @@ impl Writer {
 
     fn racoon(&mut self, racoon: &RacoonConfig, psk_txt: Option<&Path>) {
         let psk_txt = psk_txt.unwrap_or(&racoon.pre_shared_key);
-        self.key("psk-file", &quoted_path(psk_txt));
-        self.key("ca-dir", &quoted_path(&racoon.certificate_dir));
+        self.path("psk-file", psk_txt);
+        self.path("ca-dir", &racoon.certificate_dir);
         let log = match racoon.log_level {
             LogLevel::Error => "error",
             LogLevel::Warning => "warning",
@@ -127,7 +144,7 @@ impl Writer {
         };
         self.key("log", &quoted(log));
         if let Some(path) = &racoon.pid_file {
-            self.key("pid-file", &quoted_path(path));
+            self.path("pid-file", path);
         }
         if let Some(size) = racoon.kernel_buffer_kb.filter(|size| *size <= 1 << 20) {
             self.key("kernel-buffer", &size.to_string());
@@ -172,7 +189,7 @@ impl Writer {
             }
             AdminSocket::At { path, owner, group, mode } => {
                 self.header("[control]", None);
-                self.key("socket", &quoted_path(path));
+                self.path("socket", path);
                 for (name, value) in [("owner", owner), ("group", group)] {
                     if let Some(value) = value {
                         self.key(name, &quoted(value));
@@ -191,7 +208,7 @@ impl Writer {
                 }
             }
             if let Some(path) = &privsep.chroot {
-                self.key("chroot", &quoted_path(path));
+                self.path("chroot", path);
             }
         }
         let timers = &racoon.timers;
@@ -290,7 +307,7 @@ impl Writer {
                 ScriptEvent::Phase1Down => "script-down",
                 ScriptEvent::Phase1Dead => "script-dead",
             };
-            self.key(name, &quoted_path(&script.path));
+            self.path(name, &script.path);
         }
         let is_own = |sainfo: &&SaInfo| is_for_all(sainfo) && sainfo.remoteid == remote.ph1id;
         if let Some(sainfo) = racoon.sainfos.iter().find(is_own).filter(|_| remote.ph1id != 0) {
@@ -385,17 +402,18 @@ impl Writer {
         match remote.certificates.as_slice() {
             [] => self.lose(&remote.place, "`rsasig` without `certificate_type` has nothing to sign with"),
             [OwnCertificate::X509 { certificate, key }] => {
-                self.key("certificate", &quoted_path(&certificate.path));
-                self.key("key", &quoted_path(&key.path));
+                self.path("certificate", &certificate.path);
+                self.path("key", &key.path);
             }
-            [OwnCertificate::RawKey { key }, ..] => self.key("key", &quoted_path(&key.path)),
+            [OwnCertificate::RawKey { key }, ..] => self.path("key", &key.path),
             several => {
-                let pairs: Vec<String> = several.iter().filter_map(certificate_and_key).collect();
+                let pairs: Vec<String> =
+                    several.iter().filter_map(|own| self.certificate_and_key(own)).collect();
                 self.key("certificates", &format!("[{}]", pairs.join(", ")));
             }
         }
         if let Some(ca) = &remote.ca_certificate {
-            self.key("ca", &quoted_path(&ca.path));
+            self.path("ca", &ca.path);
         }
         let mut raw: Vec<String> = Vec::new();
         let mut is_pinned = false;
@@ -403,9 +421,9 @@ impl Writer {
             match peers {
                 PeerCertificate::X509(file) => {
                     is_pinned = true;
-                    self.key("peer-certificate", &quoted_path(&file.path));
+                    self.path("peer-certificate", &file.path);
                 }
-                PeerCertificate::RawKey(file) => raw.push(file.path.to_string_lossy().into_owned()),
+                PeerCertificate::RawKey(file) => raw.push(self.text_of(&file.path)),
             }
         }
         if !raw.is_empty() {
