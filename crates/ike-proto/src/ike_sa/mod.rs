@@ -169,7 +169,7 @@ impl IkeSa {
     }
 
     /// The peer does not have the SA any more: there is nothing to be said on it. The pair has another one, and until that one's
-    /// children carry, or for [`OUTLIVED`], those of this one do: they go with [`IkeSa::relieve`].
+    /// children carry, or for some seconds, those of this one do: they go with [`IkeSa::relieve`].
     pub fn forget(&mut self, env: &mut Env<'_>, cause: &str) {
         if !self.is_established() {
             return;
