@@ -1,5 +1,7 @@
 //! How good a key can be at best. (A key about which nothing is said may still be weak.)
 
+use std::net::IpAddr;
+
 use crate::base64;
 
 /// Bits a key must have for nothing to be said about it.
@@ -42,6 +44,28 @@ pub(super) fn weakness(key: &[u8]) -> Option<&'static str> {
 pub(super) fn looks_like_base64(key: &[u8]) -> bool {
     let encoded = key.strip_prefix(b"0s").filter(|encoded| encoded.len() >= 20);
     encoded.is_some_and(|encoded| base64::decode(encoded.trim_ascii_end()).is_some())
+}
+
+/// The address that an identity was certainly meant to be, where it is not written as a peer's address is and so meets none.
+pub(super) fn meant_address(id: &[u8]) -> Option<String> {
+    let text = str::from_utf8(id).ok()?;
+    let bare = text.split_once('[').map_or(text, |(address, _)| address);
+    let bare = bare.trim_end_matches([':', '=', ',', ';']);
+    let address: IpAddr = bare.parse().or_else(|_| text.parse()).ok()?;
+    let right = address.to_string();
+    (right != text).then_some(right)
+}
+
+/// What about a key as it is written looks as if it were meant not to be part of it.
+pub(super) fn stray_part(written: &[u8]) -> Option<&'static str> {
+    match written {
+        [b'"', inside @ .., b'"'] | [b'\'', inside @ .., b'\''] if !inside.is_empty() => {
+            Some("the quotes around it")
+        }
+        [b'=' | b':', b' ' | b'\t', ..] => Some("the mark before it"),
+        _ if written.windows(2).any(|two| two == b" #") => Some("what looks like a comment behind it"),
+        _ => None,
+    }
 }
 
 /// How many kinds of octets a key of this kind is chosen from.

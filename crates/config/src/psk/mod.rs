@@ -325,6 +325,14 @@ impl Parser {
             let message = format!("the pre-shared key of `{}` is weak: {why}", name());
             self.say(Severity::Warning, line, message, "make one with `echo 0x$(openssl rand -hex 32)`");
         }
+        if let Some(address) = lint::meant_address(id) {
+            let message = format!("no peer is called `{}`: identities are compared as text", name());
+            self.say(Severity::Warning, line, message, &format!("write {address}"));
+        }
+        if let Some(part) = lint::stray_part(written) {
+            let message = format!("of the key of `{}`, {part} is a part, as it was for racoon", name());
+            self.say(Severity::Warning, line, message, "leave it out at both ends, if it was not meant");
+        }
         match self.file.first_of.get(id).and_then(|at| self.file.entries.get(*at)) {
             Some(first) if first.key != key => {
                 let message = format!("a second key for `{}`: line {} is used", name(), first.place.line);

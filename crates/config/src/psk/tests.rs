@@ -252,3 +252,42 @@ fn lines_that_the_wildcard_hid_from_racoon_are_told() {
         "{text}"
     );
 }
+
+#[test]
+fn slips_that_racoon_passed_over_are_named_and_show_no_key() {
+    for (id, right) in [
+        ("192.0.2.1:", "192.0.2.1"),
+        ("192.0.2.1[500]", "192.0.2.1"),
+        ("192.0.2.1=", "192.0.2.1"),
+        ("2001:DB8::1", "2001:db8::1"),
+        ("2001:db8:0::1", "2001:db8::1"),
+    ] {
+        let said = said(format!("{id} {GOOD}\n"));
+        assert!(said.contains(&format!("no peer is called `{id}`")), "{said}");
+        assert!(said.contains(&format!("(write {right})")) && !said.contains("9d507d3c"), "{said}");
+    }
+    let secret = "Rk3vNq81mZtW5xYp0aHc7dJf2gLs4uQe9b";
+    for (key, part) in [
+        (format!("\"{secret}\""), "the quotes around it"),
+        (format!("'{secret}'"), "the quotes around it"),
+        (format!("= {secret}"), "the mark before it"),
+        (format!(": {secret}"), "the mark before it"),
+        (format!("{secret} # of beta"), "what looks like a comment behind it"),
+    ] {
+        let (file, said) = keys(&format!("beta {key}\n"));
+        assert_eq!(file.lookup("beta").unwrap().expose(), key.as_bytes(), "it is a part of it all the same");
+        assert!(said.contains(part) && !said.contains(secret), "{said}");
+    }
+    for id in [
+        "192.0.2.1",
+        "2001:db8::1",
+        "::",
+        "2001:db8::",
+        "192.0.2.0/24",
+        "a.example.org",
+        "192.0.2.1<>192.0.2.2",
+    ] {
+        let said = said(format!("{id} {secret}\n"));
+        assert!(said.is_empty(), "{said}");
+    }
+}
