@@ -59,11 +59,9 @@ pub(super) fn meant_address(id: &[u8]) -> Option<String> {
 /// What about a key as it is written looks as if it were meant not to be part of it.
 pub(super) fn stray_part(written: &[u8]) -> Option<&'static str> {
     match written {
-        [b'"', inside @ .., b'"'] | [b'\'', inside @ .., b'\''] if !inside.is_empty() => {
-            Some("the quotes around it")
-        }
-        [b'=' | b':', b' ' | b'\t', ..] => Some("the mark before it"),
-        _ if written.windows(2).any(|two| two == b" #") => Some("what looks like a comment behind it"),
+        [b'"', inside @ .., b'"'] | [b'\'', inside @ .., b'\''] if !inside.is_empty() => Some("the quotes"),
+        [b'=' | b':', b' ' | b'\t', ..] => Some("the mark in front"),
+        _ if written.windows(2).any(|two| two == b" #") => Some("the `#` and what follows"),
         _ => None,
     }
 }

@@ -330,8 +330,8 @@ impl Parser {
             self.say(Severity::Warning, line, message, &format!("write {address}"));
         }
         if let Some(part) = lint::stray_part(written) {
-            let message = format!("of the key of `{}`, {part} is a part, as it was for racoon", name());
-            self.say(Severity::Warning, line, message, "leave it out at both ends, if it was not meant");
+            let message = format!("the key of `{}` includes {part}, as it did for racoon", name());
+            self.say(Severity::Warning, line, message, "leave that out at both ends, if it was not meant");
         }
         match self.file.first_of.get(id).and_then(|at| self.file.entries.get(*at)) {
             Some(first) if first.key != key => {

@@ -268,11 +268,11 @@ fn slips_that_racoon_passed_over_are_named_and_show_no_key() {
     }
     let secret = "Rk3vNq81mZtW5xYp0aHc7dJf2gLs4uQe9b";
     for (key, part) in [
-        (format!("\"{secret}\""), "the quotes around it"),
-        (format!("'{secret}'"), "the quotes around it"),
-        (format!("= {secret}"), "the mark before it"),
-        (format!(": {secret}"), "the mark before it"),
-        (format!("{secret} # of beta"), "what looks like a comment behind it"),
+        (format!("\"{secret}\""), "the quotes"),
+        (format!("'{secret}'"), "the quotes"),
+        (format!("= {secret}"), "the mark in front"),
+        (format!(": {secret}"), "the mark in front"),
+        (format!("{secret} # of beta"), "the `#` and what follows"),
     ] {
         let (file, said) = keys(&format!("beta {key}\n"));
         assert_eq!(file.lookup("beta").unwrap().expose(), key.as_bytes(), "it is a part of it all the same");
