@@ -174,9 +174,7 @@ impl IkeSa {
         if !self.is_established() {
             return;
         }
-        for wanted in self.common.abandon_tasks(env) {
-            env.signals.push(Signal::ChildFailed(wanted, cause.to_owned()));
-        }
+        self.abandon(env, cause);
         self.common.core.graceful = true;
         self.common.core.say(env, What::IkeSaDown { cause: cause.to_owned() });
         self.phase = Phase::Lingering { until: env.now + OUTLIVED + children::GRACE };
@@ -645,10 +643,15 @@ impl IkeSa {
         self.phase = Phase::Lingering { until: env.now + env.config.linger };
     }
 
-    fn tear_down(&mut self, env: &mut Env<'_>, cause: &str, end: End) {
+    /// What is asked for or about to be will not come of this SA.
+    fn abandon(&mut self, env: &mut Env<'_>, cause: &str) {
         for wanted in self.common.abandon_tasks(env) {
             env.signals.push(Signal::ChildFailed(wanted, cause.to_owned()));
         }
+    }
+
+    fn tear_down(&mut self, env: &mut Env<'_>, cause: &str, end: End) {
+        self.abandon(env, cause);
         if self.common.core.graceful {
             self.common.children.drain_all(env, &self.common.core, cause, |_| true);
             self.common.core.say(env, What::IkeSaDown { cause: cause.to_owned() });
