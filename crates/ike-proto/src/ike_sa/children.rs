@@ -3,7 +3,8 @@
 //! ```text
 //! Half --traffic comes, the old one is deleted, or 15 s-> Live --rekeyed--> Superseded --deleted--> Draining --> gone
 //!  ^ made by the peer's rekey: inbound only                |                                          inbound only
-//!                                                          '--deleted--> gone
+//!                                                          '--we delete, until the answer--> Draining
+//!                                                          '--the peer deletes--> gone
 //! ```
 //!
 //! A superseded one whose successor goes first is live again.
@@ -364,6 +365,27 @@ impl Children {
         let _ = env.sad.remove(&outbound);
         core.say(env, What::ChildDown { mode, spi_in, cause: cause.to_owned() });
         self.arm(env.now);
+    }
+
+    /// Nothing is sent any more on those that are `such`. What the peer sends until it knows still comes in, until `until`; then, or
+    /// when it has answered, they are to be removed. Gives the SPIs they receive on and their policies.
+    pub fn stop_sending(
+        &mut self,
+        env: &mut Env<'_>,
+        core: &Core,
+        until: Instant,
+        cause: &str,
+        such: impl Fn(&Child) -> bool,
+    ) -> Vec<(ChildSpi, PolicyIndex)> {
+        let current = self.list.iter().filter(|child| child.is_current() && such(child));
+        let ending: Vec<_> = current.map(|child| (child.id, child.spi_in, child.policy)).collect();
+        ending.iter().for_each(|(id, ..)| self.close_outbound(env, core, *id, until, cause));
+        ending.into_iter().map(|(_, spi_in, policy)| (spi_in, policy)).collect()
+    }
+
+    /// The peer has answered the DELETE of the one that received on `spi_in`: it sends nothing on it any more.
+    pub fn stop_receiving(&mut self, env: &mut Env<'_>, core: &Core, spi_in: ChildSpi) {
+        self.remove(env, core, "deleted", |child| child.spi_in == spi_in && !child.is_current());
     }
 
     /// Takes out the children `which` and removes their SAs from the kernel.

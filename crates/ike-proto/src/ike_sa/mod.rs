@@ -240,7 +240,7 @@ impl IkeSa {
         }
     }
 
-    /// Deletes the SA: its children at once, the SA when the peer has answered.
+    /// Deletes the SA: nothing is sent on its children any more, and all goes when the peer has answered.
     pub fn delete(&mut self, env: &mut Env<'_>, cause: &str) {
         match self.phase {
             Phase::Handshake { .. } => self.fail(env, cause.to_owned(), None),
@@ -253,15 +253,16 @@ impl IkeSa {
         }
     }
 
-    /// Removes the child we receive on under `spi_in` and tells the peer.
+    /// Deletes the child we receive on under `spi_in`: nothing is sent on it any more, and it goes when the peer has answered.
     pub fn delete_child(&mut self, env: &mut Env<'_>, spi_in: ChildSpi, cause: &str) {
+        let until = env.now + env.config.delete_patience;
         let common = &mut self.common;
-        let gone = common.children.remove(env, &common.core, cause, |child| child.spi_in == spi_in);
         // Of one that is draining the peer knows already.
-        for child in gone.into_iter().filter(Child::is_current) {
-            common.children.promote(env, &common.core, child.policy);
-            env.signals.push(Signal::ChildDown(child.policy, cause.to_owned()));
-            common.tasks.delete_child(child.spi_in);
+        let such = |child: &Child| child.spi_in == spi_in;
+        for (spi_in, policy) in common.children.stop_sending(env, &common.core, until, cause, such) {
+            common.children.promote(env, &common.core, policy);
+            env.signals.push(Signal::ChildDown(policy, cause.to_owned()));
+            common.tasks.delete_child(spi_in);
         }
         if self.is_established() {
             self.common.advance(env);
@@ -610,7 +611,7 @@ impl IkeSa {
 
     /// The SA ends by a DELETE of ours, sent when our request under way is answered.
     fn close(&mut self, env: &mut Env<'_>, cause: &str) {
-        self.tear_down(env, cause, End::Meant);
+        self.stop(env, cause);
         self.say_goodbye(env);
     }
 
@@ -623,8 +624,11 @@ impl IkeSa {
         self.phase = Phase::Closing { asked, until: env.now + env.config.delete_patience };
     }
 
-    /// Nothing is left to be done but to wait for packets under way, if children are draining.
+    /// The peer sends nothing on it any more. Where the pair has another SA, packets under way are waited for.
     fn finish(&mut self, env: &mut Env<'_>) {
+        if !self.common.core.graceful {
+            self.common.children.remove(env, &self.common.core, "gone", |_| true);
+        }
         self.phase = match self.common.children.iter().next() {
             Some(_) => Phase::Lingering { until: env.now + children::GRACE },
             None => Phase::Closed,
@@ -650,18 +654,44 @@ impl IkeSa {
         }
     }
 
+    /// Nothing is sent on the children any more; what the peer sends until it knows still comes in.
+    fn stop(&mut self, env: &mut Env<'_>, cause: &str) {
+        self.abandon(env, cause);
+        if self.common.core.graceful {
+            return self.drain(env, cause);
+        }
+        let until = env.now + env.config.delete_patience;
+        let common = &mut self.common;
+        let stopped = common.children.stop_sending(env, &common.core, until, cause, |_| true);
+        self.take_leave(env, stopped.into_iter().map(|(_, policy)| policy), cause, End::Meant);
+    }
+
+    /// The children go at once, unless the pair has another SA.
     fn tear_down(&mut self, env: &mut Env<'_>, cause: &str, end: End) {
         self.abandon(env, cause);
         if self.common.core.graceful {
-            self.common.children.drain_all(env, &self.common.core, cause, |_| true);
-            self.common.core.say(env, What::IkeSaDown { cause: cause.to_owned() });
-            return;
+            return self.drain(env, cause);
         }
         let gone = self.common.children.remove(env, &self.common.core, cause, |_| true);
+        self.take_leave(env, gone.into_iter().map(|child| child.policy), cause, end);
+    }
+
+    /// The pair has another SA that carries the same: what is under way may still come.
+    fn drain(&mut self, env: &mut Env<'_>, cause: &str) {
+        self.common.children.drain_all(env, &self.common.core, cause, |_| true);
         self.common.core.say(env, What::IkeSaDown { cause: cause.to_owned() });
-        for child in gone {
-            env.signals.push(Signal::ChildDown(child.policy, cause.to_owned()));
-        }
+    }
+
+    /// The SA is down, and so is what these policies had of it.
+    fn take_leave(
+        &self,
+        env: &mut Env<'_>,
+        policies: impl Iterator<Item = PolicyIndex>,
+        cause: &str,
+        end: End,
+    ) {
+        self.common.core.say(env, What::IkeSaDown { cause: cause.to_owned() });
+        env.signals.extend(policies.map(|policy| Signal::ChildDown(policy, cause.to_owned())));
         env.signals.push(Signal::Down { cause: cause.to_owned(), end });
     }
 }

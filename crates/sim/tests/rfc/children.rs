@@ -2,6 +2,7 @@
 
 use coati_sim::TwoHosts;
 use coati_sim::sad::Notice;
+use ike_proto::endpoint::Command;
 use ike_proto::endpoint::status::ChildStatus;
 use ike_proto::ids::ChildSpi;
 use ike_proto::output::What;
@@ -201,6 +202,40 @@ fn no_response_names_a_child_that_both_delete() {
     for request in [ours, theirs] {
         let answers = table.react(&request);
         assert!(answers[0].is_response() && answers[0].parts.deletes().next().is_none());
+    }
+}
+
+/// How the first host comes to delete its child: with its IKE SA, with all, or because no policy asks for it any more.
+const ENDS: [fn(&mut Table); 3] = [
+    |table| table.command(0, |local, remote| Command::Delete { local, remote }),
+    |table| table.command(0, |_, _| Command::Shutdown),
+    |table| table.hosts[0].tell_policies(table.now, false),
+];
+
+#[test]
+fn what_the_peer_sends_until_it_has_the_delete_comes_in() {
+    for end in ENDS {
+        let mut table = Table::up(&plain());
+        let child = table.children(0).remove(0);
+        end(&mut table);
+        let delete = table.until(|sent| sent.asks(0, INFORMATIONAL));
+        assert!(table.holds(0, child.spi_in) && !table.holds(0, child.spi_out), "{}", table.ladder());
+        let answer = table.react(&delete).remove(0);
+        assert!(!table.holds(1, child.spi_in) && !table.holds(1, child.spi_out));
+        table.deliver(&answer);
+        assert!(!table.holds(0, child.spi_in), "it comes to an end with the answer");
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_answer_a_delete_can_send_for_seconds_only() {
+    for end in ENDS {
+        let mut table = Table::up(&plain());
+        let child = table.children(0).remove(0);
+        table.lost = Box::new(|sent| sent.is(INFORMATIONAL));
+        end(&mut table);
+        table.pass(Duration::from_secs(6));
+        assert!(!table.holds(0, child.spi_in), "{}", table.ladder());
     }
 }
 

@@ -1,11 +1,17 @@
 //! INFORMATIONAL with DELETE, both roles (RFC 7296 §1.4.1).
 //!
 //! ```text
-//! one child    --- SK {D(ESP, our inbound SPI)} -->    removes both halves
+//! one child    removes its outbound half
+//!              --- SK {D(ESP, our inbound SPI)} -->    removes both halves
 //!              <--- SK {D(ESP, its inbound SPI)} ---
-//! the IKE SA   --- SK {D(IKE)} -->                     removes everything
+//!              removes its inbound half
+//! the IKE SA   removes all outbound halves
+//!              --- SK {D(IKE)} -->                     removes everything
 //!              <--- SK {} ---
+//!              removes what is left
 //! ```
+//!
+//! What the peer has sent before it knew is taken in.
 
 use crate::ids::{ChildId, ChildSpi};
 use crate::ike_sa::children::Stage;
@@ -24,7 +30,7 @@ pub const fn is_fatal(notify: NotifyType) -> bool {
     matches!(notify, NotifyType::INVALID_SYNTAX | NotifyType::AUTHENTICATION_FAILED)
 }
 
-/// Asks the peer to remove the child we received on under `spi`; our half is gone already.
+/// Asks the peer to remove the child we received on under `spi`; nothing is sent on it any more.
 pub fn request_child(env: &mut Env<'_>, common: &mut Common, spi: ChildSpi) {
     common.request(env, ExchangeType::INFORMATIONAL, &[Payload::Delete(Delete::esp_sa(spi))]);
 }

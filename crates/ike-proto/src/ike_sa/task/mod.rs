@@ -27,7 +27,7 @@ pub const NONCE_LEN: usize = 32;
 /// Something to be done with a request of ours.
 #[derive(Debug)]
 enum Todo {
-    /// Tell the peer that the SA we would receive on is gone.
+    /// Tell the peer that we do not send on an SA any more and are about not to receive on it.
     DeleteChild(ChildSpi),
     /// Delete a child that has a successor.
     RetireChild(ChildId),
@@ -59,7 +59,7 @@ impl Todo {
 enum Active {
     Creating(Box<create_child::Creating>),
     RekeyingIke(Box<rekey_ike::Rekeying>),
-    DeletingChild,
+    DeletingChild(ChildSpi),
     RetiringChild(ChildId),
     Liveness,
 }
@@ -69,7 +69,7 @@ impl Active {
         match self {
             Self::Creating(creating) => creating.job(),
             Self::RekeyingIke(rekeying) => rekeying.job(),
-            Self::DeletingChild | Self::RetiringChild(_) | Self::Liveness => None,
+            Self::DeletingChild(_) | Self::RetiringChild(_) | Self::Liveness => None,
         }
     }
 }
@@ -120,7 +120,7 @@ impl Tasks {
         self.queue.insert(place.unwrap_or(self.queue.len()), todo);
     }
 
-    /// Queues a DELETE of the child we would receive on under `spi`, which is gone here.
+    /// Queues a DELETE of the child we receive on under `spi`, on which nothing is sent any more.
     pub fn delete_child(&mut self, spi: ChildSpi) {
         self.push(Todo::DeleteChild(spi));
     }
@@ -212,7 +212,7 @@ impl Tasks {
     /// Whether a request of ours about a child is under way.
     #[must_use]
     const fn is_about_a_child(&self) -> bool {
-        matches!(self.active, Some(Active::Creating(_) | Active::DeletingChild | Active::RetiringChild(_)))
+        matches!(self.active, Some(Active::Creating(_) | Active::DeletingChild(_) | Active::RetiringChild(_)))
     }
 
     /// Whether anything about a child is under way or queued, at either end's wish.
@@ -304,7 +304,7 @@ impl Common {
             self.tasks.active = match todo {
                 Todo::DeleteChild(spi) => {
                     delete::request_child(env, self, spi);
-                    Some(Active::DeletingChild)
+                    Some(Active::DeletingChild(spi))
                 }
                 Todo::RetireChild(id) => {
                     delete::retire_child(env, self, id).then_some(Active::RetiringChild(id))
@@ -350,7 +350,11 @@ impl Common {
                 liveness::answered(env, self, parts);
                 None
             }
-            Some(Active::DeletingChild) | None => None,
+            Some(Active::DeletingChild(spi)) => {
+                self.children.stop_receiving(env, &self.core, spi);
+                None
+            }
+            None => None,
         };
         self.go_on(env, after)
     }
