@@ -228,9 +228,7 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
     fn with<T>(&mut self, call: impl FnOnce(&mut Endpoint, &mut Context<'_>) -> T) -> T {
         let mut context = Context { now: clock::now(), sad: &mut self.parts.kernel };
         let result = call(&mut self.parts.endpoint, &mut context);
-        if self.parts.kernel.take_sends() && !self.parts.left.is_empty() {
-            self.watch.sas_change();
-        }
+        self.note_fresh();
         self.flush();
         result
     }

@@ -1,11 +1,12 @@
 //! The SAs that a daemon leaves behind when it dies, as the next one finds them: ours, and nobody keeps them alive.
 //!
 //! As long as such an outbound SA is in the kernel, traffic of a pair that has lost its new ones would go out on it into the
-//! void and ask for nothing. What is kept is where an SA goes and its SPI, no keys; it is true to a second.
+//! void and ask for nothing. What is kept is where an SA goes and its SPI, no keys. A new SA is in the file as soon as it is in the
+//! kernel; one that is gone may be there for a second more.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use ike_proto::ids::ChildSpi;
@@ -40,13 +41,28 @@ impl Estate {
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
             Err(error) => return Err(error),
         };
-        let estate = Self { directory: directory.to_owned(), boot: boot.to_owned(), written: left.clone() };
+        let (directory, boot) = (directory.to_owned(), boot.to_owned());
+        let mut estate = Self { directory, boot, written: BTreeSet::new() };
+        // From here on it is of this boot, and whole: new SAs are added to it.
+        estate.rewrite(left.clone())?;
         Ok((estate, left))
     }
 
     /// The directory has another name from here on: the process has another root.
     pub fn moved_to(&mut self, directory: &Path) {
         self.directory = directory.to_owned();
+    }
+
+    /// Writes down SAs that are new.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn note(&mut self, new: &[SaKey]) -> io::Result<()> {
+        // Opened each time: another daemon, started by mistake, may have put a file in its place.
+        let mut file = OpenOptions::new().append(true).open(self.directory.join(FILE))?;
+        file.write_all(lines(new.iter()).as_bytes())?;
+        self.written.extend(new);
+        Ok(())
     }
 
     /// Writes down which SAs there are, if that has changed.
@@ -57,15 +73,21 @@ impl Estate {
         if sas == self.written {
             return Ok(());
         }
-        let lines: String =
-            sas.iter().map(|key| format!("{} {:08x}\n", key.destination, key.spi.0)).collect();
+        self.rewrite(sas)
+    }
+
+    fn rewrite(&mut self, sas: BTreeSet<SaKey>) -> io::Result<()> {
         let (path, fresh) = (self.directory.join(FILE), self.directory.join(FILE).with_extension("new"));
         // Not waited for until it is on the disk: what a loss of power would take with it, it has taken from the kernel too.
-        fs::write(&fresh, format!("{}\n{lines}", self.boot))?;
+        fs::write(&fresh, format!("{}\n{}", self.boot, lines(sas.iter())))?;
         fs::rename(&fresh, &path)?;
         self.written = sas;
         Ok(())
     }
+}
+
+fn lines<'a>(sas: impl Iterator<Item = &'a SaKey>) -> String {
+    sas.map(|key| format!("{} {:08x}\n", key.destination, key.spi.0)).collect()
 }
 
 /// What a file says of this boot. One that is of another, or damaged, says nothing: SAs that are not surely ours are left
@@ -112,6 +134,23 @@ mod tests {
         }
         estate.write(BTreeSet::new()).unwrap();
         assert_eq!(left(&directory, "boot one"), BTreeSet::new());
+    }
+
+    #[test]
+    fn a_new_sa_is_written_down_at_once_beside_those_that_were() {
+        let directory = scratch_dir("estate-new");
+        Estate::open_at_boot(&directory, "boot one").unwrap().0.write(sas(3)).unwrap();
+        // What another boot has left is not what is added to.
+        let (mut estate, _) = Estate::open_at_boot(&directory, "boot two").unwrap();
+        for (number, key) in sas(4).into_iter().enumerate() {
+            estate.note(&[key]).unwrap();
+            assert_eq!(left(&directory, "boot two").len(), number + 1);
+        }
+        assert_eq!(left(&directory, "boot two"), sas(4));
+        let (mut estate, _) = Estate::open_at_boot(&directory, "boot two").unwrap();
+        estate.write(sas(1)).unwrap();
+        estate.note(&sas(2).into_iter().collect::<Vec<_>>()).unwrap();
+        assert_eq!(left(&directory, "boot two"), sas(2));
     }
 
     #[test]

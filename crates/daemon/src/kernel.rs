@@ -29,8 +29,8 @@ pub struct Kernel<X> {
     others: BTreeSet<(IpAddr, IpAddr)>,
     /// Whether `out` policies move to our SAs and back: another keying daemon runs beside this one.
     moves: bool,
-    /// Whether an SA to send on has come since this was last asked.
-    sends: bool,
+    /// The SAs that have come since this was last asked.
+    fresh: Vec<(SaKey, Direction)>,
 }
 
 /// What is remembered of an SA of ours.
@@ -44,12 +44,12 @@ struct Ours {
 impl<X: Xfrm> Kernel<X> {
     /// A kernel that has none of our SAs yet; `moves`: another keying daemon runs beside this one.
     pub const fn new(xfrm: X, moves: bool) -> Self {
-        Self { xfrm, ours: BTreeMap::new(), others: BTreeSet::new(), moves, sends: false }
+        Self { xfrm, ours: BTreeMap::new(), others: BTreeSet::new(), moves, fresh: Vec::new() }
     }
 
-    /// Whether an SA to send on has come since this was last asked.
-    pub const fn take_sends(&mut self) -> bool {
-        std::mem::replace(&mut self.sends, false)
+    /// The SAs that have come since this was last asked.
+    pub fn take_fresh(&mut self) -> Vec<(SaKey, Direction)> {
+        std::mem::take(&mut self.fresh)
     }
 
     /// Whether policies move to our SAs and back.
@@ -164,7 +164,7 @@ impl<X: Xfrm> Kernel<X> {
         let is_moved = self.moves && spec.direction == Direction::Out && spec.reqid.0 == MOVED_REQID;
         let moved = is_moved.then(|| translate::selector(&spec.selector, Direction::Out));
         self.ours.insert(spec.key(), Ours { direction: spec.direction, moved });
-        self.sends |= spec.direction == Direction::Out;
+        self.fresh.push((spec.key(), spec.direction));
         if let Some(selector) = moved
             && let Err(error) = self.move_policy(selector, may_move, coati_spd::moved)
         {

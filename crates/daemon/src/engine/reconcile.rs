@@ -8,7 +8,7 @@ use std::sync::Arc;
 use coati_control::status::Corrections;
 use ike_proto::endpoint::status::PairState;
 use ike_proto::endpoint::{Command, SadEvent};
-use ike_proto::policy::sad::{SaKey, Sad as _, SadError};
+use ike_proto::policy::sad::{self, SaKey, Sad as _, SadError};
 use ike_proto::policy::spd::PolicySet;
 use ike_proto::time::{Duration, Instant};
 use xfrm_sys::{Direction, Events, Policy, Sa, SaFilter, Xfrm};
@@ -33,7 +33,7 @@ const SAS_EVERY: Duration = Duration::from_secs(20);
 /// How long after one of our SAs was deleted by somebody else they are read: the others are likely to follow.
 const SAS_SETTLE: Duration = Duration::from_millis(50);
 
-/// How long after one of our SAs came or went they are written down for the next daemon.
+/// How long after one of our SAs came or went all are written down anew for the next daemon.
 const WRITE_AFTER: Duration = Duration::from_secs(1);
 
 /// What is known of the kernel's databases, and when they are looked at again.
@@ -133,11 +133,31 @@ impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
         }
     }
 
+    /// Writes down the SAs that have come. One to send on may be what an SA of the daemon before this one waits for to go.
+    pub(super) fn note_fresh(&mut self) {
+        let fresh = self.parts.kernel.take_fresh();
+        if fresh.is_empty() {
+            return;
+        }
+        let sends = fresh.iter().any(|(_, direction)| *direction == sad::Direction::Out);
+        if sends && !self.parts.left.is_empty() {
+            self.watch.sas_change();
+        }
+        let keys: Vec<SaKey> = fresh.into_iter().map(|(key, _)| key).collect();
+        let noted = self.parts.estate.note(&keys);
+        Self::say_unwritten(noted);
+    }
+
     /// Writes down which SAs are ours, what is left of a daemon before this one included.
     pub(super) fn write_estate(&mut self) {
         self.watch.write_due = None;
         let all = self.parts.kernel.ours().chain(self.parts.left.iter().copied()).collect();
-        if let Err(error) = self.parts.estate.write(all) {
+        let written = self.parts.estate.write(all);
+        Self::say_unwritten(written);
+    }
+
+    fn say_unwritten(written: std::io::Result<()>) {
+        if let Err(error) = written {
             tracing::warn!("the next start will not know the SAs of this one: {error}");
         }
     }
