@@ -12,6 +12,9 @@ use crate::reload::FileNames;
 ///
 /// SIGHUP reads the files again; SIGTERM and SIGINT delete the SAs, here and at the peers, and end the daemon; SIGUSR1
 /// ends it and leaves the SAs. The policies stay in the kernel in any case.
+///
+/// systemd is told when the daemon is up (Type=notify), and is given the UDP sockets (FileDescriptorStoreMax=): over a restart or a
+/// crash it keeps them open, and the kernel goes on with the SAs.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "coatid", version)]
 pub struct Cli {

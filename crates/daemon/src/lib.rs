@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod kernel;
 pub mod log;
 pub mod made;
+pub mod manager;
 pub mod pidfile;
 pub mod privileges;
 pub mod program;

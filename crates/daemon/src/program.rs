@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use crate::cli::{Cli, Settings};
 use crate::engine::{Ending, Order};
+use crate::manager::Manager;
 use crate::privileges::Role;
 use crate::refusal::Refusal;
 use crate::reload::{self, Configuration};
@@ -73,12 +74,11 @@ pub(crate) fn drive(
     let runtime = runtime.map_err(|error| Refusal::new(format!("cannot start: {error}")))?;
     let ending = runtime.block_on(async {
         let orders = take_signals()?;
-        let (driver, pid_file) = start(settings, configuration, orders)?;
+        let untold = |error: std::io::Error| tracing::warn!("cannot tell the service manager: {error}");
+        let manager = Manager::of_environment().map_err(untold).unwrap_or_default();
+        let (driver, pid_file) = start(settings, configuration, orders, &manager)?;
         up();
-        // A service manager that waits is told; without one this does nothing.
-        if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
-            tracing::warn!("cannot tell the service manager: {error}");
-        }
+        let _ = manager.say_ready().map_err(untold);
         let ending = driver.run().await;
         drop(pid_file);
         ending.map_err(|error| Refusal::new(format!("ending for want of events: {error}")))

@@ -14,13 +14,14 @@ use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage, bind,
-    getsockname, recvmsg, sendmsg, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrLike as _,
+    SockaddrStorage, bind, getsockname, recvmsg, sendmsg, setsockopt, socket, sockopt,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use xfrm_sys::sockopt::{allow_fragmentation, bypass_policies, set_udp_encap};
 
+use crate::manager::Kept;
 use crate::refusal::Refusal;
 use crate::watch::watch;
 
@@ -49,6 +50,12 @@ impl Listen {
             .map(|(address, port, natt)| Self { address: SocketAddr::new(address, port), natt })
             .collect()
     }
+
+    /// Whether the socket listens here, for the same.
+    fn is_of(&self, kept: &Kept) -> bool {
+        let bound = getsockname::<SockaddrStorage>(kept.descriptor.as_raw_fd());
+        self.natt == kept.natt && bound.is_ok_and(|bound| address_of(&bound) == Some(self.address))
+    }
 }
 
 /// All sockets of the daemon. Needs a tokio runtime.
@@ -58,15 +65,24 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Opens a socket for each of `listens`. A host without IPv6 gets a warning and no IPv6 sockets. `shared` ports may be
-    /// another daemon's too, if it allows that.
+    /// Opens a socket for each of `listens`, unless it was `kept` of a daemon before. A host without IPv6 gets a warning and no
+    /// IPv6 sockets. `shared` ports may be another daemon's too, if it allows that.
     ///
     /// # Errors
     /// The first address that cannot be had, and why.
-    pub fn open(listens: &[Listen], shared: bool) -> Result<(Self, Vec<String>), Refusal> {
+    pub fn open(
+        listens: &[Listen],
+        shared: bool,
+        mut kept: Vec<Kept>,
+    ) -> Result<(Self, Vec<String>), Refusal> {
         let (mut sockets, mut warnings) = (Vec::new(), Vec::new());
         for listen in listens {
-            match IkeSocket::open(listen, shared, bypass_policies) {
+            let same = kept.iter().position(|kept| listen.is_of(kept));
+            let opened = match same.map(|place| kept.swap_remove(place)) {
+                Some(kept) => IkeSocket::adopt(kept, bypass_policies),
+                None => IkeSocket::open(listen, shared, bypass_policies),
+            };
+            match opened {
                 Ok(socket) => sockets.push(
                     watch(socket)
                         .map_err(|error| Refusal::new(format!("cannot watch a UDP socket: {error}")))?,
@@ -91,6 +107,11 @@ impl Sockets {
     pub(crate) fn of(listens: &[Listen]) -> Result<Self, Errno> {
         let open = |listen| IkeSocket::open(listen, false, |_| Ok(())).map(|socket| watch(socket).unwrap());
         Ok(Self { sockets: listens.iter().map(open).collect::<Result<_, _>>()? })
+    }
+
+    /// All of them, and which are for encapsulated IKE and ESP.
+    pub fn descriptors(&self) -> impl Iterator<Item = (BorrowedFd<'_>, bool)> {
+        self.sockets.iter().map(AsyncFd::get_ref).map(|socket| (socket.as_fd(), socket.natt))
     }
 
     /// Waits until a socket has something; returns its number.
@@ -158,20 +179,11 @@ impl IkeSocket {
         let family = if listen.address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
         let descriptor = socket(family, SockType::Datagram, flags, None)?;
-        if listen.address.is_ipv4() {
-            setsockopt(&descriptor, sockopt::Ipv4PacketInfo, &true)?;
-        } else {
+        if listen.address.is_ipv6() {
+            // Before it is bound, or never.
             setsockopt(&descriptor, sockopt::Ipv6V6Only, &true)?;
-            setsockopt(&descriptor, sockopt::Ipv6RecvPacketInfo, &true)?;
         }
-        allow_fragmentation(&descriptor)?;
-        if setsockopt(&descriptor, sockopt::RcvBufForce, &RECEIVE_QUEUE).is_err() {
-            // Without the capability: as much as the host allows.
-            setsockopt(&descriptor, sockopt::RcvBuf, &RECEIVE_QUEUE)?;
-        }
-        if listen.natt {
-            set_udp_encap(&descriptor)?;
-        }
+        set_up(&descriptor, listen.natt)?;
         prepare(&descriptor)?;
         if shared {
             // Of two sockets with one port the kernel takes that of the packet's address first: racoon's, as long as it is there.
@@ -180,9 +192,23 @@ impl IkeSocket {
         bind(descriptor.as_raw_fd(), &SockaddrStorage::from(listen.address))?;
         // From now on a successor may share the port; two daemons that know nothing of each other do not.
         setsockopt(&descriptor, sockopt::ReuseAddr, &true)?;
+        Self::bound(descriptor, listen.natt)
+    }
+
+    /// Goes on with a socket of a daemon before this one, which may have prepared it otherwise.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn adopt(kept: Kept, prepare: impl FnOnce(&OwnedFd) -> Result<(), Errno>) -> Result<Self, Errno> {
+        set_up(&kept.descriptor, kept.natt)?;
+        prepare(&kept.descriptor)?;
+        Self::bound(kept.descriptor, kept.natt)
+    }
+
+    fn bound(descriptor: OwnedFd, natt: bool) -> Result<Self, Errno> {
         let bound: SockaddrStorage = getsockname(descriptor.as_raw_fd())?;
-        let bound = address_of(&bound).unwrap_or(listen.address);
-        Ok(Self { descriptor, bound, natt: listen.natt })
+        let bound = address_of(&bound).ok_or(Errno::EAFNOSUPPORT)?;
+        Ok(Self { descriptor, bound, natt })
     }
 
     fn is_for(&self, flow: &Flow) -> bool {
@@ -268,6 +294,22 @@ impl AsRawFd for IkeSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.descriptor.as_raw_fd()
     }
+}
+
+/// What every socket of the daemon has, bound or not.
+fn set_up(descriptor: &OwnedFd, natt: bool) -> Result<(), Errno> {
+    let bound: SockaddrStorage = getsockname(descriptor.as_raw_fd())?;
+    if bound.family() == Some(AddressFamily::Inet) {
+        setsockopt(descriptor, sockopt::Ipv4PacketInfo, &true)?;
+    } else {
+        setsockopt(descriptor, sockopt::Ipv6RecvPacketInfo, &true)?;
+    }
+    allow_fragmentation(descriptor)?;
+    if setsockopt(descriptor, sockopt::RcvBufForce, &RECEIVE_QUEUE).is_err() {
+        // Without the capability: as much as the host allows.
+        setsockopt(descriptor, sockopt::RcvBuf, &RECEIVE_QUEUE)?;
+    }
+    if natt { set_udp_encap(descriptor) } else { Ok(()) }
 }
 
 fn address_of(address: &SockaddrStorage) -> Option<SocketAddr> {
@@ -419,6 +461,29 @@ mod tests {
         let everywhere = Listen { address: SocketAddr::from(([0, 0, 0, 0], first.bound.port())), natt: true };
         assert!(IkeSocket::open(&everywhere, true, plain).is_ok());
         assert_eq!(IkeSocket::open(&everywhere, false, plain).unwrap_err(), Errno::EADDRINUSE);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_kept_socket_goes_on_with_what_came_meanwhile_where_it_is_listened_for_the_same() {
+        for any in ["127.0.0.1:0", "[::1]:0"] {
+            let listen = Listen { address: any.parse().unwrap(), natt: true };
+            let before = IkeSocket::open(&listen, false, plain).unwrap();
+            let kept = Kept { descriptor: before.descriptor, natt: true };
+            let listen = Listen { address: before.bound, natt: true };
+            assert!(listen.is_of(&kept));
+            assert!(!Listen { natt: false, ..listen }.is_of(&kept));
+            let mut elsewhere = listen;
+            elsewhere.address.set_port(listen.address.port() ^ 1);
+            assert!(!elsewhere.is_of(&kept));
+            let sender = std::net::UdpSocket::bind(any).unwrap();
+            sender.send_to(b"\0\0\0\0early", listen.address).unwrap();
+            let sockets = Sockets { sockets: vec![watch(IkeSocket::adopt(kept, plain).unwrap()).unwrap()] };
+            let mut buffer = vec![0; 100];
+            let (_, flow, length) = next(&sockets, &mut buffer).await;
+            assert_eq!(&buffer[4..length], b"early");
+            let remote = sender.local_addr().unwrap();
+            assert_eq!(flow, Flow { local: listen.address, remote, natt: true });
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::estate::Estate;
 use crate::hooks::Hooks;
 use crate::jobs::Pool;
 use crate::kernel::{self, Kernel};
+use crate::manager::{self, Manager};
 use crate::pidfile::PidFile;
 use crate::privileges::{self, Role, RootsFiles};
 use crate::refusal::Refusal;
@@ -47,13 +48,19 @@ pub fn start(
     settings: &Settings,
     configuration: Configuration,
     orders: mpsc::Receiver<Order>,
+    manager: &Manager,
 ) -> Result<(Driver<Client, Monitor>, Option<PidFile>), Refusal> {
     let role = configuration.privsep().map(Role::of).transpose()?.flatten();
     let (mut client, present, wanted) = try_kernel(&configuration)?;
     let listens = configuration.listens(settings.ports)?;
-    // A predecessor leaves when its ports are open here too, and not before.
-    let shared = settings.take_over.then(|| Sockets::open(&listens, true)).transpose()?;
-    if shared.is_some() {
+    let kept = manager::kept().unwrap_or_else(|error| {
+        tracing::warn!("the sockets that the service manager has kept are of no use: {error}");
+        Vec::new()
+    });
+    // A predecessor leaves when its ports are open here too, and not before; what is kept is all that is left of one.
+    let shares = settings.take_over || !kept.is_empty();
+    let shared = shares.then(|| Sockets::open(&listens, true, kept)).transpose()?;
+    if settings.take_over {
         succession::relieve(&control_sockets(settings, &configuration))?;
     }
     let seed =
@@ -70,8 +77,11 @@ pub fn start(
     let epoch = entropy::next_boot_epoch(&state_dir).map_err(unkept)?;
     let crash_secret = entropy::crash_secret(&state_dir).map_err(unkept)?;
     let (mut estate, left) = Estate::open(&state_dir).map_err(unkept)?;
-    let (sockets, warnings) = shared.map_or_else(|| Sockets::open(&listens, false), Ok)?;
+    let (sockets, warnings) = shared.map_or_else(|| Sockets::open(&listens, false, Vec::new()), Ok)?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    if let Err(error) = manager.keep(sockets.descriptors()) {
+        tracing::warn!("the service manager keeps no sockets: {error}");
+    }
     let control_socket = bind_control(settings, &configuration)?;
     let monitor = Monitor::open(&GROUPS).map_err(|error| kernel::access_refusal(&error))?;
     let monitor =

@@ -175,15 +175,23 @@ impl Coati {
         })
     }
 
-    /// Starts it anew on the same host with the same files, and waits for nothing; the log of the one before is kept.
+    /// Starts one that has ended anew on the same host with the same files, by this command, and waits for nothing; the log of the one
+    /// before is kept.
     ///
     /// # Errors
     /// When the program cannot be started, or the old log not kept.
-    pub fn launch_again(stage: &Stage, before: Coati) -> Result<Self> {
-        let Coati { host, files, daemon, .. } = before;
-        let log = stage.log(&format!("{}.coatid.before.log", host.name()));
-        fs::write(&log, daemon.said()?).context(|| format!("cannot write {}", log.display()))?;
-        Self::launch(stage, &host, &files, host.command(stage.programs.join("coatid")))
+    pub fn launch_again(stage: &Stage, before: Coati, command: Command) -> Result<Self> {
+        let Coati { host, files, .. } = before;
+        Self::keep_log(stage, &host)?;
+        Self::launch(stage, &host, &files, command)
+    }
+
+    /// Gives the log of a daemon another name; if it runs, it goes on writing to it.
+    fn keep_log(stage: &Stage, host: &Host) -> Result<()> {
+        let log = stage.log(&format!("{}.coatid.log", host.name()));
+        let kept = (1..).map(|number| stage.log(&format!("{}.coatid.{number}.log", host.name())));
+        let kept = kept.into_iter().find(|path| !path.exists()).context(|| "no name for a log".to_owned())?;
+        fs::rename(&log, &kept).context(|| format!("cannot keep {}", log.display()))
     }
 
     /// Starts a successor of a running one, with other files, and waits until it has taken over. The log of the one before is kept.
@@ -192,11 +200,7 @@ impl Coati {
     /// When it does not come up, or the one before does not end with success.
     pub fn succeed(stage: &Stage, mut before: Coati, files: &Files) -> Result<Self> {
         let host = before.host.clone();
-        let log = stage.log(&format!("{}.coatid.log", host.name()));
-        let kept = (1..).map(|number| stage.log(&format!("{}.coatid.{number}.log", host.name())));
-        let kept = kept.into_iter().find(|path| !path.exists()).context(|| "no name for a log".to_owned())?;
-        // The one before goes on writing to it.
-        fs::rename(&log, &kept).context(|| format!("cannot keep {}", log.display()))?;
+        Self::keep_log(stage, &host)?;
         let mut coati = Self::launch(stage, &host, files, host.command(stage.programs.join("coatid")))?;
         let status = before.wait_end(START)?;
         crate::ensure!(
@@ -333,6 +337,14 @@ impl Coati {
         self.daemon.wait_end(limit)
     }
 
+    /// Has it end and leave its SAs, as a service manager's restart does.
+    ///
+    /// # Errors
+    /// When it does not end with success.
+    pub fn leave(&mut self) -> Result<()> {
+        self.end_by(Signal::SIGUSR1)
+    }
+
     /// Kills it: it says nothing to anybody, and leaves everything in the kernel.
     ///
     /// # Errors
@@ -346,8 +358,12 @@ impl Coati {
     /// # Errors
     /// When it does not end within 10 s, or not with success.
     pub fn stop(&mut self) -> Result<()> {
-        let status = self.daemon.stop(Signal::SIGTERM, Duration::from_secs(10))?;
-        crate::ensure!(status.success(), "{} ended with {status} when told to stop", self.daemon.name());
+        self.end_by(Signal::SIGTERM)
+    }
+
+    fn end_by(&mut self, signal: Signal) -> Result<()> {
+        let status = self.daemon.stop(signal, Duration::from_secs(10))?;
+        crate::ensure!(status.success(), "{} ended with {status} at {signal}", self.daemon.name());
         Ok(())
     }
 }

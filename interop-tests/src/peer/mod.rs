@@ -4,6 +4,7 @@ pub mod certified;
 pub mod charon_log;
 pub mod coati;
 pub mod list_sas;
+pub mod manager;
 pub mod racoon;
 pub mod racoon_place;
 pub mod strongswan;

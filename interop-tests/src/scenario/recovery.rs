@@ -12,6 +12,7 @@ use super::{Kernel, Parties, Runs, Scenario, duel};
 use crate::failure::{Context, Result};
 use crate::net::Lan;
 use crate::peer::coati::Files;
+use crate::peer::manager::Manager;
 use crate::peer::{Coati, Config, Pair, Times};
 use crate::scenario::duel::End;
 use crate::stage::Stage;
@@ -68,6 +69,14 @@ pub(super) fn all() -> Vec<Scenario> {
             120,
             Runs::InFull,
             kill_restart_unflushed,
+        ),
+        scenario(
+            "restart-by-service-manager",
+            "a service manager that keeps the sockets restarts a coatid, and starts it again when it has crashed: nothing is lost, \
+             though no coatid runs for seconds",
+            120,
+            Runs::Always,
+            restart_by_service_manager,
         ),
         scenario(
             "flushed-databases-heal",
@@ -192,7 +201,7 @@ fn kill_restart(stage: &Stage) -> Result<()> {
     ends[0].host.ip("xfrm state flush")?;
     std::thread::sleep(Duration::from_secs(3));
     let gap = stream.elapsed();
-    let alice = Coati::launch_again(stage, alice)?;
+    let alice = launched_again(stage, alice)?;
     let took = stream.wait_flowing(Duration::from_secs(30))?;
     stage.say(&format!("traffic flows both ways {:.2} s after the start of coatid", took.as_secs_f64()))?;
     ensure!(took <= BACK, "it took {took:?}, and was to take no more than {BACK:?}");
@@ -224,7 +233,7 @@ fn kill_restart_on_demand(stage: &Stage) -> Result<()> {
     alice.kill()?;
     ends[0].host.ip("xfrm state flush")?;
     let restart = Instant::now();
-    let alice = Coati::launch_again(stage, alice)?;
+    let alice = launched_again(stage, alice)?;
     // Nothing is sent from here: only the peer can bring the pair back.
     let back = || Ok((xfrm::states(&ends[0].host)?.len() == 2).then(|| restart.elapsed()));
     let took = wait::until(Duration::from_secs(30), "the pair to be back", back)?;
@@ -250,7 +259,7 @@ fn kill_restart_unflushed(stage: &Stage) -> Result<()> {
     let old = spis(&ends[0])?;
     // ESP in UDP comes in by a socket of coatid's: without it the SAs are of no use.
     alice.kill()?;
-    let alice = Coati::launch_again(stage, alice)?;
+    let alice = launched_again(stage, alice)?;
     let took = stream.wait_flowing(Duration::from_secs(30))?;
     stage.say(&format!("traffic flows both ways {:.2} s after the start of coatid", took.as_secs_f64()))?;
     ensure!(took <= BACK, "it took {took:?}, and was to take no more than {BACK:?}");
@@ -262,6 +271,50 @@ fn kill_restart_unflushed(stage: &Stage) -> Result<()> {
         ensure!(way.longest_gap() <= BACK, "nothing arrived for {:?}: {way}", way.longest_gap());
     }
     wait_mirrored(&ends)?;
+    one_of_each(&[alice, bob], 1)?;
+    judge::never_in_clear(&capture.finish()?, &secret)
+}
+
+fn restart_by_service_manager(stage: &Stage) -> Result<()> {
+    let ends = duel::lan(["203.0.113.1", "203.0.113.2"])?;
+    let files = |end: &End| {
+        let config = Config::one(AES256GCM_X25519, end.pair.clone());
+        Files::write(stage, &end.host, &config).map(Files::at_start)
+    };
+    let bob = Coati::start(stage, &ends[1].host, &files(&ends[1])?)?;
+    let mut manager = Manager::new(stage, &ends[0].host)?;
+    let mut alice = manager.start(stage, &ends[0].host, &files(&ends[0])?)?;
+    ensure!(
+        manager.keeps() == 4,
+        "{} sockets are kept, not those of two ports and families",
+        manager.keeps()
+    );
+    wait_mirrored(&ends)?;
+    let capture = stage.capture(&ends[1].port)?;
+    let secret = Marker::new("secret")?;
+    let stream = stream(&ends, &secret)?;
+    stream.wait_flowing(Duration::from_secs(10))?;
+    for end in [Coati::leave, Coati::kill] {
+        let old = spis(&ends[0])?;
+        end(&mut alice)?;
+        // As long as systemd waits before it starts a service again that has failed.
+        std::thread::sleep(Duration::from_secs(2));
+        stream.wait_flowing(Duration::from_millis(200))?;
+        ensure!(spis(&ends[0])? == old, "the SAs were to stay");
+        alice = manager.start_again(stage, alice)?;
+        let new = || {
+            let states = xfrm::states(&ends[0].host)?;
+            let carry = states.iter().filter(|state| !old.contains(&state.spi) && state.packets > 0);
+            Ok((carry.count() == 2).then_some(()))
+        };
+        wait::until(Duration::from_secs(30), "the SAs of the daemon before to be replaced", new)?;
+        ensure!(manager.keeps() == 4, "{} sockets are kept", manager.keeps());
+    }
+    wait_mirrored(&ends)?;
+    for way in stream.finish()? {
+        stage.say(&way.to_string())?;
+        ensure!(way.lost().is_empty(), "nothing was to be lost: {way}");
+    }
     one_of_each(&[alice, bob], 1)?;
     judge::never_in_clear(&capture.finish()?, &secret)
 }
@@ -409,6 +462,11 @@ fn wait_mirrored(ends: &[End; 2]) -> Result<()> {
 
 fn spis(end: &End) -> Result<BTreeSet<u32>> {
     Ok(xfrm::states(&end.host)?.iter().map(|state| state.spi).collect())
+}
+
+fn launched_again(stage: &Stage, before: Coati) -> Result<Coati> {
+    let command = before.host().command(stage.programs.join("coatid"));
+    Coati::launch_again(stage, before, command)
 }
 
 /// Both ends' daemons, each setting its pair up at start, and the pair up.
