@@ -74,8 +74,8 @@ impl Stage {
         Capture::start(port, directory)
     }
 
-    /// Writes down the kernel's view of a host for whoever reads the logs.
-    pub fn keep_kernel_view(&self, host: &Host) {
+    /// Writes down the kernel's view of a host for whoever reads the logs. Gives the counters of packets it has dropped, one a line.
+    pub fn keep_kernel_view(&self, host: &Host) -> String {
         for (what, words) in [("state", "-s xfrm state"), ("policy", "-s xfrm policy")] {
             let text = host.ip(words).unwrap_or_else(|failure| failure.to_string());
             // The view is a service to the reader: a full disk must not turn a pass into a failure.
@@ -84,21 +84,33 @@ impl Stage {
         // Why the kernel has dropped packets, by its own counters.
         let read = || fs::read_to_string("/proc/thread-self/net/xfrm_stat").unwrap_or_default();
         let drops = host.enter(read).unwrap_or_else(|failure| failure.to_string());
-        let _ = fs::write(self.log(&format!("{}.xfrm-stat.txt", host.name())), drops);
+        let _ = fs::write(self.log(&format!("{}.xfrm-stat.txt", host.name())), &drops);
+        drops
     }
 
     /// Leaves everything about a failure among the logs: why, the kernels' views, captures, configurations.
     pub fn keep_failure(&self, why: &str) {
-        self.keep_every_kernel_view();
+        for (host, drops) in self.keep_every_kernel_view() {
+            let counted = drops
+                .lines()
+                .map(str::split_whitespace)
+                .filter_map(|mut words| Some((words.next()?, words.next().filter(|count| *count != "0")?)));
+            let counted: Vec<String> = counted.map(|(counter, count)| format!("{counter} {count}")).collect();
+            if !counted.is_empty() {
+                // Often all that is seen of a failure elsewhere is what was printed.
+                let _ = self.say(&format!("the kernel of {host} has dropped: {}", counted.join(", ")));
+            }
+        }
         self.keep();
         let _ = fs::write(self.log("failure.txt"), why);
     }
 
-    /// [`Stage::keep_kernel_view`] of every host that is there.
-    pub fn keep_every_kernel_view(&self) {
-        for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
-            self.keep_kernel_view(&Host::existing(&entry.file_name().to_string_lossy()));
-        }
+    /// [`Stage::keep_kernel_view`] of every host that is there, by its name.
+    pub fn keep_every_kernel_view(&self) -> Vec<(String, String)> {
+        let names = fs::read_dir("/run/netns").into_iter().flatten().flatten();
+        let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let view = |name: String| (name.clone(), self.keep_kernel_view(&Host::existing(&name)));
+        names.map(view).collect()
     }
 
     /// Copies captures and configurations out of memory to the logs. Keys in them are those of the tests.
