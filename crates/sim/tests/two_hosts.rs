@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use coati_sim::link::Conditions;
+use coati_sim::link::{Conditions, Span};
+use coati_sim::sad::Refusal;
 use coati_sim::scenario::{Goal, Scenario};
 use coati_sim::script::{Action, Fate, Match, Rule};
 use coati_sim::trace::{Sight, strip_marker};
+use coati_sim::traffic::FlowSpec;
 use coati_sim::world::Counts;
-use coati_sim::{Failure, TwoHosts, World, draw, run, sweep};
+use coati_sim::{Failure, TwoHosts, World, draw, reach, run, sweep};
 use ike_crypto::DefaultProvider;
 use ike_proto::crypto::provider::Provider;
 use ike_proto::endpoint::status::PairState;
@@ -288,6 +290,37 @@ fn a_deleted_pair_is_gone_at_both_ends_and_comes_back_with_traffic() {
         if left > 0 || !back {
             let what = format!("{left} SAs left, back: {:?} {:?}", world.at_rest(), world.violation());
             return Err(Failure::of(seed, what, &world));
+        }
+        Ok(())
+    }));
+}
+
+#[test]
+fn what_is_under_way_to_an_end_that_deletes_comes_in() {
+    passed(sweep(0..40, |seed| {
+        let mut scenario = TwoHosts::plain().scenario();
+        let every = Duration::from_millis(3);
+        let flow = |from| FlowSpec { from, every, echo: false, ..scenario.flows[0] };
+        scenario.flows = vec![flow(0), flow(1)];
+        if seed % 2 == 1 {
+            // The DELETE, its answer and the packets overtake each other.
+            scenario.link = Conditions { detour: Span::millis(20, 200), ..Conditions::rough(0) };
+        }
+        let mut world = converged(seed, &scenario)?;
+        let by = usize::from(seed % 4 >= 2);
+        let refused = |world: &World| world.flows()[1 - by].out.refused.get(&Refusal::NoState).copied();
+        for _ in 0..2 {
+            let before = refused(&world);
+            world.act(Action::Delete { host: by, policy: 0 });
+            // What is sent from now on asks for another SA.
+            (0..2).for_each(|flow| world.act(Action::Run { flow, running: false }));
+            world.run_for(Duration::from_secs(2));
+            if refused(&world) != before {
+                let what = format!("refused {before:?}, then {:?}", refused(&world));
+                return Err(Failure::of(seed, what, &world));
+            }
+            (0..2).for_each(|flow| world.act(Action::Run { flow, running: true }));
+            reach(seed, &mut world, Duration::from_secs(60), |world| world.at_rest().is_ok())?;
         }
         Ok(())
     }));

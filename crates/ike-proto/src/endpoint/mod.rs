@@ -390,7 +390,7 @@ impl Endpoint {
     /// Whether no SA is left but such as only repeat their last answer.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.sas.values().all(IkeSa::is_lingering)
+        self.sas.values().all(IkeSa::is_quiet)
     }
 
     /// Runs `step` on an SA, then does what the SA asks of its endpoint.

@@ -32,6 +32,8 @@ pub const BESIDE: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(100);
 /// How long packets under way may still come in on a child that is deleted after a rekey.
 pub const GRACE: Duration = Duration::from_secs(5);
+/// How long packets may be overtaken by the answer to a DELETE that was sent after them.
+pub const OVERTAKEN: Duration = Duration::from_millis(250);
 /// A superseded child that the peer was to delete is deleted by us after this.
 const OVERDUE: Duration = Duration::from_secs(20);
 
@@ -367,8 +369,8 @@ impl Children {
         self.arm(env.now);
     }
 
-    /// Nothing is sent any more on those that are `such`. What the peer sends until it knows still comes in, until `until`; then, or
-    /// when it has answered, they are to be removed. Gives the SPIs they receive on and their policies.
+    /// Nothing is sent any more on those that are `such`. What the peer sends until it knows still comes in, until it has answered
+    /// ([`Children::stop_receiving`]) or until `until`. Gives the SPIs they receive on and their policies.
     pub fn stop_sending(
         &mut self,
         env: &mut Env<'_>,
@@ -383,9 +385,15 @@ impl Children {
         ending.into_iter().map(|(_, spi_in, policy)| (spi_in, policy)).collect()
     }
 
-    /// The peer has answered the DELETE of the one that received on `spi_in`: it sends nothing on it any more.
-    pub fn stop_receiving(&mut self, env: &mut Env<'_>, core: &Core, spi_in: ChildSpi) {
-        self.remove(env, core, "deleted", |child| child.spi_in == spi_in && !child.is_current());
+    /// The peer has answered the DELETE of those that are `such`, and sends nothing on them any more: they go when what its answer
+    /// has overtaken is in.
+    pub fn stop_receiving(&mut self, now: Instant, such: impl Fn(&Child) -> bool) {
+        for child in self.list.iter_mut().filter(|child| such(child)) {
+            if let Stage::Draining { until } = &mut child.stage {
+                *until = (now + OVERTAKEN).min(*until);
+            }
+        }
+        self.arm(now);
     }
 
     /// Takes out the children `which` and removes their SAs from the kernel.

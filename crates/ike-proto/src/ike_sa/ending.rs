@@ -88,6 +88,12 @@ impl IkeSa {
         self.is_lingering() && self.common.children.iter().any(Child::is_current)
     }
 
+    /// Whether nothing is to be done for it any more, and nothing waited for but packets that another SA of the pair replaces.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.is_lingering() && (self.common.core.graceful || self.common.children.iter().next().is_none())
+    }
+
     /// Of the children that have outlived it, those go whose policies are `carried` by others. They still take in what is under way.
     pub fn relieve(&mut self, env: &mut Env<'_>, cause: &str, carried: impl Fn(PolicyIndex) -> bool) {
         let common = &mut self.common;
@@ -110,13 +116,16 @@ impl IkeSa {
         self.phase = Phase::Closing { asked, until: env.now + env.config.delete_patience };
     }
 
-    /// The peer sends nothing on it any more. Where the pair has another SA, packets under way are waited for.
+    /// The peer sends nothing on it any more: packets under way are waited for, longer where the pair has another SA.
     pub(super) fn finish(&mut self, env: &mut Env<'_>) {
-        if !self.common.core.graceful {
-            self.common.children.remove(env, &self.common.core, "gone", |_| true);
-        }
+        let wait = if self.common.core.graceful {
+            children::GRACE
+        } else {
+            self.common.children.stop_receiving(env.now, |_| true);
+            children::OVERTAKEN
+        };
         self.phase = match self.common.children.iter().next() {
-            Some(_) => Phase::Lingering { until: env.now + children::GRACE },
+            Some(_) => Phase::Lingering { until: env.now + wait },
             None => Phase::Closed,
         };
     }

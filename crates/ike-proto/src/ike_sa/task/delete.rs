@@ -11,7 +11,7 @@
 //!              removes what is left
 //! ```
 //!
-//! What the peer has sent before it knew is taken in.
+//! What the peer has sent before it knew is taken in, also if its answer has overtaken it.
 
 use crate::ids::{ChildId, ChildSpi};
 use crate::ike_sa::children::Stage;

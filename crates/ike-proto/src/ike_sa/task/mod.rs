@@ -351,7 +351,7 @@ impl Common {
                 None
             }
             Some(Active::DeletingChild(spi)) => {
-                self.children.stop_receiving(env, &self.core, spi);
+                self.children.stop_receiving(env.now, |child| child.spi_in == spi);
                 None
             }
             None => None,
