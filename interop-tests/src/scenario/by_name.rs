@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Kernel, Parties, Runs, Scenario, duel};
+use super::{Scenario, duel};
 use crate::failure::{Context, Result};
 use crate::peer::{Config, racoon};
 use crate::stage::Stage;
@@ -27,15 +27,8 @@ pub(super) fn all() -> Vec<Scenario> {
                  vpn-disconnect, vpn-connect, HUP, TERM, hooks, pid file";
     let chroot_claim = "privsep with a chroot: traffic flows, what is written is below the new root, a reload that cannot \
                         find its files changes nothing";
-    let scenario = |name: &str, claim: &str, play: fn(&Stage) -> Result<()>| Scenario {
-        name: name.to_owned(),
-        claim: claim.to_owned(),
-        runs: Runs::Always,
-        kernel: Kernel::Any,
-        parties: Parties::COATI,
-        limit: Duration::from_secs(150),
-        play: Box::new(play),
-    };
+    let scenario =
+        |name: &str, claim: &str, play: fn(&Stage) -> Result<()>| Scenario::of_coatis(name, claim, 150, play);
     vec![
         scenario("racoon-by-name", claim, play),
         scenario("racoon-in-a-chroot", chroot_claim, play_below_another_root),

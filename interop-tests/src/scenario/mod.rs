@@ -74,6 +74,26 @@ pub struct Parties {
     pub strongswan: bool,
 }
 
+impl Scenario {
+    /// One of Coatis alone that always runs, in any kernel, for at most so many seconds.
+    fn of_coatis(
+        name: impl Into<String>,
+        claim: impl Into<String>,
+        seconds: u64,
+        play: impl Fn(&Stage) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            claim: claim.into(),
+            runs: Runs::Always,
+            kernel: Kernel::Any,
+            parties: Parties::COATI,
+            limit: Duration::from_secs(seconds),
+            play: Box::new(play),
+        }
+    }
+}
+
 impl Parties {
     const COATI: Parties = Parties { coati: true, strongswan: false };
     const BOTH: Parties = Parties { coati: true, strongswan: true };

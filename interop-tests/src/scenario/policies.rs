@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Kernel, Parties, Runs, Scenario, duel};
+use super::{Scenario, duel};
 use crate::failure::Result;
 use crate::judge;
 use crate::peer::coati::Files;
@@ -13,15 +13,8 @@ use crate::traffic::{self, Marker};
 use crate::{ensure, wait, xfrm};
 
 pub(super) fn all() -> Vec<Scenario> {
-    let scenario = |name: &str, claim: &str, play: fn(&Stage) -> Result<()>| Scenario {
-        name: name.to_owned(),
-        claim: claim.to_owned(),
-        runs: Runs::Always,
-        kernel: Kernel::Any,
-        parties: Parties::COATI,
-        limit: Duration::from_secs(90),
-        play: Box::new(play),
-    };
+    let scenario =
+        |name: &str, claim: &str, play: fn(&Stage) -> Result<()>| Scenario::of_coatis(name, claim, 90, play);
     vec![
         scenario(
             "policies-found-in-the-kernel",

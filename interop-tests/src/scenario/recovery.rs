@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Kernel, Parties, Runs, Scenario, duel};
+use super::{Kernel, Runs, Scenario, duel};
 use crate::failure::{Context, Result};
 use crate::net::Lan;
 use crate::peer::coati::Files;
@@ -32,13 +32,8 @@ const BACK: Duration = Duration::from_secs(2);
 
 pub(super) fn all() -> Vec<Scenario> {
     let scenario = |name: &str, claim: &str, limit: u64, runs, play: fn(&Stage) -> Result<()>| Scenario {
-        name: name.to_owned(),
-        claim: claim.to_owned(),
         runs,
-        kernel: Kernel::Any,
-        parties: Parties::COATI,
-        limit: Duration::from_secs(limit),
-        play: Box::new(play),
+        ..Scenario::of_coatis(name, claim, limit, play)
     };
     vec![
         scenario(
@@ -93,17 +88,12 @@ pub(super) fn all() -> Vec<Scenario> {
 }
 
 fn at_once(word: &str, hosts: u8, runs: Runs) -> Scenario {
-    Scenario {
-        name: format!("{word}-at-once"),
-        claim: format!(
-            "{word} hosts that all start all their pairs at once end with one IKE SA and one child a pair"
-        ),
-        runs,
-        kernel: Kernel::Any,
-        parties: Parties::COATI,
-        limit: Duration::from_secs(90 + 10 * u64::from(hosts)),
-        play: Box::new(move |stage| all_at_once(stage, hosts)),
-    }
+    let claim = format!(
+        "{word} hosts that all start all their pairs at once end with one IKE SA and one child a pair"
+    );
+    let limit = 90 + 10 * u64::from(hosts);
+    let play = move |stage: &Stage| all_at_once(stage, hosts);
+    Scenario { runs, ..Scenario::of_coatis(format!("{word}-at-once"), claim, limit, play) }
 }
 
 /// Two pairs on one network: one changes its keys all the time, the other is the control.

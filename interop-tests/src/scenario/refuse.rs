@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::{Kernel, Parties, Runs, Scenario, duel};
+use super::{Kernel, Scenario, duel};
 use crate::failure::{Context, Result};
 use crate::net::Host;
 use crate::peer::coati::Files;
@@ -126,15 +126,8 @@ pub(super) fn all() -> Vec<Scenario> {
 
 impl Refusal {
     fn into_scenario(self) -> Scenario {
-        Scenario {
-            name: self.name.to_owned(),
-            claim: self.claim.to_owned(),
-            runs: Runs::Always,
-            kernel: self.kernel,
-            parties: Parties::COATI,
-            limit: Duration::from_secs(60),
-            play: Box::new(move |stage| self.play(stage)),
-        }
+        let kernel = self.kernel;
+        Scenario { kernel, ..Scenario::of_coatis(self.name, self.claim, 60, move |stage| self.play(stage)) }
     }
 
     fn play(&self, stage: &Stage) -> Result<()> {

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use super::pairs::Hosts;
-use super::{Kernel, Parties, Runs, Scenario, duel};
+use super::{Scenario, duel};
 use crate::failure::{Context, Result};
 use crate::judge::{self, Clear};
 use crate::net::{Host, Lan};
@@ -23,15 +23,8 @@ use crate::wire::Kind;
 use crate::{ensure, process, wait, xfrm};
 
 pub(super) fn all() -> Vec<Scenario> {
-    let scenario = |name: &str, claim: &str, play: fn(&Stage) -> Result<()>| Scenario {
-        name: name.to_owned(),
-        claim: claim.to_owned(),
-        runs: Runs::Always,
-        kernel: Kernel::Any,
-        parties: Parties::COATI,
-        limit: Duration::from_secs(120),
-        play: Box::new(play),
-    };
+    let scenario =
+        |name: &str, claim: &str, play: fn(&Stage) -> Result<()>| Scenario::of_coatis(name, claim, 120, play);
     vec![
         scenario(
             "setkey-loads-and-dumps",

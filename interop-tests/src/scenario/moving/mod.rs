@@ -6,7 +6,7 @@ mod fleet;
 
 use std::time::Duration;
 
-use super::{Kernel, Parties, Runs, Scenario};
+use super::{Runs, Scenario};
 use crate::failure::{Context, Result};
 use crate::stage::Stage;
 use crate::{ensure, process, wait, xfrm};
@@ -20,13 +20,8 @@ const ON_BOTH: &[&str] = &["--also-ports", "1500:14500", "--take-over"];
 
 pub(super) fn all() -> Vec<Scenario> {
     let scenario = |name: &str, claim: &str, family, runs, play: fn(&Stage, Family) -> Result<()>| Scenario {
-        name: name.to_owned(),
-        claim: claim.to_owned(),
         runs,
-        kernel: Kernel::Any,
-        parties: Parties::COATI,
-        limit: Duration::from_secs(180),
-        play: Box::new(move |stage| play(stage, family)),
+        ..Scenario::of_coatis(name, claim, 180, move |stage| play(stage, family))
     };
     let v4 = |name, claim, play| scenario(name, claim, Family::V4, Runs::Always, play);
     let v6 = |name, claim, runs, play| scenario(name, claim, Family::V6, runs, play);
