@@ -302,6 +302,7 @@ impl<X: Xfrm, M: Events> Driver<X, M> {
         {
             // What a silent peer left undecided: an SA that nobody keeps alive would swallow traffic.
             self.parts.kernel.remove_all();
+            self.drop_all_left();
             self.remove_made();
             self.write_estate();
             self.ending = Some(Ending::Stopped);

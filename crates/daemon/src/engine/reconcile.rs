@@ -330,17 +330,28 @@ impl<X: Xfrm, M: Events + AsRawFd> Driver<X, M> {
                 self.watch.relieved.insert(key);
                 continue;
             }
-            tracing::info!("SA {:08x} to {destination} of the daemon before this one is deleted", key.spi.0);
-            match self.parts.kernel.remove(&key) {
-                Ok(()) | Err(SadError::NotFound) => {
-                    self.parts.left.remove(&key);
-                    self.watch.corrections.sas_deleted += 1;
-                }
-                Err(error) => tracing::warn!("{error}"),
-            }
+            self.drop_left(key);
         }
         self.watch.may_write();
         Ok(())
+    }
+
+    /// Deletes all that a daemon before this one left: this one ends in order, and its peers have been told.
+    pub(super) fn drop_all_left(&mut self) {
+        self.parts.left.clone().into_iter().for_each(|key| self.drop_left(key));
+    }
+
+    fn drop_left(&mut self, key: SaKey) {
+        match self.parts.kernel.remove(&key) {
+            Ok(()) => {
+                let SaKey { destination, spi } = key;
+                tracing::info!("SA {spi} to {destination} of the daemon before this one is deleted");
+                self.watch.corrections.sas_deleted += 1;
+            }
+            Err(SadError::NotFound) => {}
+            Err(error) => return tracing::warn!("{error}"),
+        }
+        self.parts.left.remove(&key);
     }
 
     /// Makes up for events that nobody heard: policies that changed, SAs that are gone, packets that wait.

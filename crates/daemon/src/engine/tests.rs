@@ -287,11 +287,8 @@ fn sas_to(sas: &[Sa], destination: &str) -> u32 {
     sas.iter().find(|sa| sa.id.destination == destination.parse::<IpAddr>().unwrap()).unwrap().id.spi
 }
 
-#[tokio::test(flavor = "current_thread")]
-async fn an_end_that_stops_takes_the_sas_of_both_ends_with_it_and_leaves_the_policies() {
-    let (mut a, mut b) = connected().await;
-    let policies = a.fake.policies();
-    a.orders.send(Order::Stop).await.unwrap();
+/// How the first host ends, to which the second one answers.
+async fn ended(a: &mut Host, b: &mut Host) -> Ending {
     let run = async {
         loop {
             tokio::select! {
@@ -300,7 +297,15 @@ async fn an_end_that_stops_takes_the_sas_of_both_ends_with_it_and_leaves_the_pol
             }
         }
     };
-    let ending = tokio::time::timeout(Duration::from_secs(120), run).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(120), run).await.unwrap()
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_end_that_stops_takes_the_sas_of_both_ends_with_it_and_leaves_the_policies() {
+    let (mut a, mut b) = connected().await;
+    let policies = a.fake.policies();
+    a.orders.send(Order::Stop).await.unwrap();
+    let ending = ended(&mut a, &mut b).await;
     assert_eq!(ending, Ending::Stopped);
     assert!(both_are_empty(&a.fake, &b.fake), "{:?} {:?}", a.fake.sas(), b.fake.sas());
     assert_eq!(a.fake.policies(), policies);

@@ -181,6 +181,19 @@ async fn an_sa_of_ours_that_no_child_has_goes_and_those_of_others_stay() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn an_orderly_end_takes_along_what_a_daemon_before_left() {
+    let (mut a, mut b) = connected().await;
+    let like = grown(&a.fake)[0].clone();
+    let sas = [0x1001, 0x1002].map(|spi| Sa { id: SaId { spi, ..like.id }, ..like.clone() });
+    sas.iter().for_each(|sa| a.fake.add_sa(sa).unwrap());
+    // The other is somebody else's.
+    a.driver.parts.left.insert(key_of(sas[0].id));
+    a.orders.send(Order::Stop).await.unwrap();
+    assert_eq!(ended(&mut a, &mut b).await, Ending::Stopped);
+    assert_eq!(ids(&a.fake), [sas[1].id]);
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn of_what_a_daemon_before_left_the_sending_half_goes_when_ours_is_there() {
     let (mut a, _b) = connected().await;
     let sas = grown(&a.fake);
