@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use coati_config::diag::Place;
 use coati_config::setkey::FwdCopies;
-use coati_config::setkey::model::{
-    Direction as Way, Level as Strictness, PolicyAction, SpdPolicy, SpdSelector,
-};
+use coati_config::setkey::model::{Direction as Way, SpdPolicy, SpdSelector};
 use xfrm_sys::{Policy, Selector};
 
 use crate::moved::as_it_moved;
@@ -89,13 +87,7 @@ impl Play {
             && self.copies == FwdCopies::Made
             && !self.entries.get(&key_of(&forwarded(&written.selector))).is_some_and(has_own)
         {
-            let mut copy = SpdPolicy { selector: forwarded(&written.selector), ..written.clone() };
-            if let PolicyAction::Ipsec(rules) = &mut copy.action
-                && let Some(first) = rules.first_mut()
-            {
-                first.level = Strictness::Require;
-            }
-            self.put_written(&copy, false);
+            self.put_written(&written.forwarded(), false);
         }
     }
 
@@ -242,6 +234,21 @@ mod tests {
         assert_eq!(forward[0].action, xfrm_sys::Action::BLOCK);
         assert_eq!(play(&mut fake, delete, FwdCopies::NotMade), (summary(0, 0, 1), vec![], 0));
         assert_eq!(play(&mut fake, PAIR, FwdCopies::NotMade), (summary(1, 0, 0), vec![true], 0));
+    }
+
+    #[test]
+    fn a_copy_is_as_strict_as_its_policy() {
+        use xfrm_sys::Level::{Optional, Required};
+        for (level, expected) in
+            [("use", Optional), ("require", Required), ("default", Required), ("unique:7", Required)]
+        {
+            let mut fake = FakeKernel::new();
+            let text = format!("spdadd 192.0.2.2 192.0.2.1 any -P in ipsec esp/transport//{level};");
+            play(&mut fake, &text, FwdCopies::Made);
+            let policies = fake.policies();
+            let copy = policies.iter().find(|policy| policy.direction == Direction::FWD).unwrap();
+            assert_eq!((copy.templates[0].level, copy.templates[0].reqid), (expected, 0), "{level}");
+        }
     }
 
     #[test]

@@ -195,7 +195,7 @@ mod tests {
                 "in 192.0.2.2/32 > 192.0.2.1/32 allow priority 2147483648 \
                  esp/transport/0.0.0.0-0.0.0.0/Optional:0",
                 "fwd 192.0.2.2/32 > 192.0.2.1/32 allow priority 2147483648 \
-                 esp/transport/0.0.0.0-0.0.0.0/Required:0",
+                 esp/transport/0.0.0.0-0.0.0.0/Optional:0",
                 "out 192.0.2.0/24 > 198.51.100.0/24 block priority 2147483648",
             ]
         );

@@ -106,7 +106,7 @@ impl Builder {
 
     fn update(&mut self, policy: &SpdPolicy) {
         self.put(policy.clone(), false);
-        if let Some(copy) = self.copy_of(&policy.selector, || forwarded(policy)) {
+        if let Some(copy) = self.copy_of(&policy.selector, || policy.forwarded()) {
             self.put(copy, true);
         }
     }
@@ -157,16 +157,20 @@ fn says_the_same(left: &SpdPolicy, right: &SpdPolicy) -> bool {
     left.priority == right.priority && kind(left) == kind(right) && rules(left) == rules(right)
 }
 
-/// The `fwd` copy of an `in` policy: its first rule gets level `require` and reqid 0.
-fn forwarded(policy: &SpdPolicy) -> SpdPolicy {
-    let mut copy = policy.clone();
-    copy.selector.direction = Direction::Fwd;
-    if let PolicyAction::Ipsec(rules) = &mut copy.action
-        && let Some(first) = rules.first_mut()
-    {
-        first.level = Level::Require;
+impl SpdPolicy {
+    /// The `fwd` copy of an `in` policy. A first rule of level `unique` gets `require` and reqid 0; every other level stays:
+    /// what `use` lets in in clear, it lets through in clear.
+    #[must_use]
+    pub fn forwarded(&self) -> Self {
+        let mut copy = self.clone();
+        copy.selector.direction = Direction::Fwd;
+        if let PolicyAction::Ipsec(rules) = &mut copy.action
+            && let Some(Rule { level: level @ Level::Unique(_), .. }) = rules.first_mut()
+        {
+            *level = Level::Require;
+        }
+        copy
     }
-    copy
 }
 
 /// Says which policies the daemon cannot key: AH, IPComp, bundles, labels, and tunnels unless `ignore_tunnel`; and which it keys

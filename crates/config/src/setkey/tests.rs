@@ -380,10 +380,12 @@ fn set(text: &str, copies: FwdCopies) -> (Vec<String>, String) {
 }
 
 #[test]
-fn each_in_policy_has_its_fwd_copy_with_a_plain_first_rule() {
+fn each_in_policy_has_its_fwd_copy_whose_first_rule_is_not_unique() {
     let text = "spdadd ::1 ::2 any -P out ipsec esp/transport//unique:5;
 spdadd ::2 ::1 any -P in ipsec esp/transport//unique:5 ah/transport//use;
-spdadd ::3 ::1 any -P in none;";
+spdadd ::3 ::1 any -P in none;
+spdadd ::4 ::1 any -P in ipsec esp/transport//use;
+spdadd ::5 ::1 any -P in ipsec esp/transport;";
     let (with, said) = set(text, FwdCopies::Made);
     let expected = [
         "::1[any] ::2[any] 0 out [Unique(Some(5))] 1",
@@ -391,9 +393,13 @@ spdadd ::3 ::1 any -P in none;";
         "::2[any] ::1[any] 0 fwd [Require, Use] 2",
         "::3[any] ::1[any] 0 in None 3",
         "::3[any] ::1[any] 0 fwd None 3",
+        "::4[any] ::1[any] 0 in [Use] 4",
+        "::4[any] ::1[any] 0 fwd [Use] 4",
+        "::5[any] ::1[any] 0 in [Default] 5",
+        "::5[any] ::1[any] 0 fwd [Default] 5",
     ];
     assert_eq!((with.as_slice(), said.as_str()), (&expected.map(str::to_owned)[..], ""));
-    assert_eq!(set(text, FwdCopies::NotMade).0.len(), 3);
+    assert_eq!(set(text, FwdCopies::NotMade).0.len(), 5);
 }
 
 #[test]
