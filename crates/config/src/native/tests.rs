@@ -286,7 +286,7 @@ fn policies_of_their_own_are_taken_as_they_are_written() {
             "192.0.2.7[5432] 192.0.2.1[any] 6 in Unique(Some(7))",
             "192.0.2.1[any] 192.0.2.7[5432] 6 out Unique(Some(7))",
             "10.0.0.0/8[any] 10.0.0.0/8[any] 0 out discard",
-            "192.0.2.1[8] 192.0.2.9[0] 1 out none",
+            "192.0.2.1[8] 192.0.2.9[any] 1 out none",
         ]
     );
     let set = config.policies.unwrap();

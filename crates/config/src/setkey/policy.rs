@@ -66,7 +66,10 @@ impl Parser<'_, '_> {
         } else if !may_have_ports(protocol, sport, dport) {
             self.warn(ports, "no packet of this protocol has these ports: none will match this policy");
         }
-        let (sport, dport) = extra.map_or((sport, dport), |(high, low)| (Some(high), Some(low)));
+        // Zero is any: setkey wrote the two as ports, and a port of zero is none to Linux.
+        let any_if_zero = |half: u16| Some(half).filter(|half| *half != 0);
+        let (sport, dport) =
+            extra.map_or((sport, dport), |(high, low)| (any_if_zero(high), any_if_zero(low)));
         let context = if self.eat_flag("-ctx") { Some(self.context()?) } else { None };
         let (src, dst) = (src.value, dst.value);
         Ok(SpdSelector { src, sport, dst, dport, protocol, direction: Direction::In, context })
@@ -111,6 +114,10 @@ impl Parser<'_, '_> {
                 }
                 self.next();
                 let code = self.number_to(255, "an ICMP code")?;
+                if kind.value == 0 {
+                    let message = "type 0 stands for every type here, as it did in setkey: Linux had no other word for it";
+                    self.warn(kind.span, message);
+                }
                 let short = |number: u32| u16::try_from(number).unwrap_or(0);
                 Ok(Some((short(kind.value), short(code.value))))
             }

@@ -117,8 +117,13 @@ fn upper_protocols_have_names_numbers_and_extras() {
     assert_eq!(selector("udp"), (17, None, None));
     assert_eq!(selector("ip4"), (4, None, None));
     assert_eq!(selector("icmp"), (1, None, None));
-    assert_eq!(selector("icmp 8,0"), (1, Some(8), Some(0)));
-    assert_eq!(selector("icmp6 135,0"), (58, Some(135), Some(0)));
+    assert_eq!(selector("icmp 3,1"), (1, Some(3), Some(1)));
+    assert_eq!(selector("icmp 3,0"), (1, Some(3), None));
+    assert_eq!(selector("icmp 0,0"), (1, None, None));
+    assert_eq!(selector("icmp6 135,0"), (58, Some(135), None));
+    assert_eq!(selector("mh 5,0"), (135, Some(5), None));
+    assert_eq!(selector("gre 1.2.0.0"), (47, Some(0x0102), None));
+    assert_eq!(selector("gre 0.0.3.4"), (47, None, Some(0x0304)));
     assert_eq!(selector("ipv6-icmp 136,255"), (58, Some(136), Some(255)));
     assert_eq!(selector("gre 65538"), (47, Some(1), Some(2)));
     assert_eq!(selector("gre 1.2.3.4"), (47, Some(0x0102), Some(0x0304)));
@@ -138,6 +143,16 @@ fn upper_protocols_have_names_numbers_and_extras() {
         let said = said(&format!("spdadd 10.0.0.1 10.0.0.2 {upper} -P in none;"));
         assert!(said.contains("error") && said.contains(why), "{upper}: {said}");
     }
+}
+
+#[test]
+fn an_icmp_type_of_zero_is_told_to_be_every_type() {
+    let told = |upper: &str| said(&format!("spdadd 10.0.0.1 10.0.0.2 {upper} -P out none;"));
+    for upper in ["icmp 0,0", "icmp6 0,3", "mh 0,0"] {
+        let told = told(upper);
+        assert!(told.starts_with("f:1:") && told.contains("warning: type 0 stands for every type"), "{told}");
+    }
+    assert_eq!(told("icmp 8,0") + &told("gre 0.0.0.1"), "");
 }
 
 #[test]
