@@ -21,12 +21,29 @@ struct Policy {
     action: Option<PolicyAction>,
 }
 
+/// The word that says what a policy orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    Ipsec,
+    None,
+    Discard,
+    /// `entrust` or `bypass`.
+    Socket,
+}
+
+/// What a policy is written for. Of one that is to go, what it ordered does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Add,
+    Delete,
+}
+
 impl Parser<'_, '_> {
     /// What stands behind `spdadd` and `spdupdate`.
     pub(super) fn policy_command(&mut self, place: &Place) -> Parsed<SpdPolicy> {
         let options = self.name_options()?;
         let mut selector = self.selector(options)?;
-        let policy = self.policy()?;
+        let policy = self.policy(Purpose::Add)?;
         selector.direction = policy.direction;
         match policy.action {
             Some(action) => {
@@ -40,7 +57,7 @@ impl Parser<'_, '_> {
     pub(super) fn policy_delete(&mut self) -> Parsed<SpdSelector> {
         let options = self.name_options()?;
         let mut selector = self.selector(options)?;
-        selector.direction = self.policy()?.direction;
+        selector.direction = self.policy(Purpose::Delete)?.direction;
         Ok(selector)
     }
 
@@ -138,7 +155,7 @@ impl Parser<'_, '_> {
     }
 
     /// `-P DIR [PRIO] ACTION`; the action may be missing.
-    fn policy(&mut self) -> Parsed<Policy> {
+    fn policy(&mut self, purpose: Purpose) -> Parsed<Policy> {
         if !self.eat_flag("-P") {
             return self.expected("`-P`");
         }
@@ -151,7 +168,7 @@ impl Parser<'_, '_> {
             self.next();
             priority = self.priority()?;
         }
-        let action = if self.at(b';') { None } else { Some(self.action()?) };
+        let action = if self.at(b';') { None } else { Some(self.action(purpose)?) };
         Ok(Policy { direction, priority, action })
     }
 
@@ -204,31 +221,50 @@ impl Parser<'_, '_> {
         }
     }
 
-    fn action(&mut self) -> Parsed<PolicyAction> {
+    fn action(&mut self, purpose: Purpose) -> Parsed<PolicyAction> {
         let what = "`ipsec`, `none` or `discard`";
-        const ACTIONS: &[(&str, u8)] =
-            &[("ipsec", 0), ("none", 1), ("discard", 2), ("entrust", 3), ("bypass", 3)];
+        const ACTIONS: &[(&str, Word)] = &[
+            ("ipsec", Word::Ipsec),
+            ("none", Word::None),
+            ("discard", Word::Discard),
+            ("entrust", Word::Socket),
+            ("bypass", Word::Socket),
+        ];
         let action = self.word_of(ACTIONS, what)?;
+        if action.value == Word::Socket && purpose == Purpose::Add {
+            let message = "`entrust` and `bypass` are for policies of sockets, not for these";
+            return self.fail(action.span, message);
+        }
+        let start = self.peek().span.start;
+        let rules = self.rules(action.value)?;
         match action.value {
-            1 => Ok(PolicyAction::None),
-            2 => Ok(PolicyAction::Discard),
-            3 => self.fail(action.span, "`entrust` and `bypass` are for policies of sockets, not for these"),
-            _ => {
-                let mut rules = Vec::new();
-                while !self.at(b';') && self.peek().kind != Kind::End {
-                    rules.push(self.rule()?);
+            Word::Ipsec if rules.is_empty() && purpose == Purpose::Add => {
+                let help = "write a rule, such as `esp/transport//require`";
+                let message = "`ipsec` without a rule would let everything pass in clear";
+                self.fail_with_help(action.span, message, help)
+            }
+            Word::Ipsec => Ok(PolicyAction::Ipsec(rules)),
+            word => {
+                if !rules.is_empty() && purpose == Purpose::Add {
+                    let message =
+                        "rules are for `ipsec`: they are passed over, and no packet is protected by them";
+                    self.warn(start..self.lexer.last_end, message);
                 }
-                if rules.is_empty() {
-                    let help = "write a rule, such as `esp/transport//require`";
-                    return self.fail_with_help(
-                        action.span,
-                        "`ipsec` without a rule would let everything pass in clear",
-                        help,
-                    );
-                }
-                Ok(PolicyAction::Ipsec(rules))
+                Ok(if word == Word::Discard { PolicyAction::Discard } else { PolicyAction::None })
             }
         }
+    }
+
+    /// The rules behind an action; behind another than `ipsec` they may stand, and end with what is none.
+    fn rules(&mut self, action: Word) -> Parsed<Vec<Rule>> {
+        let mut rules = Vec::new();
+        while !self.at(b';') && self.peek().kind != Kind::End {
+            if action != Word::Ipsec && !matches!(self.peek_word(), Some("esp" | "ah" | "ipcomp")) {
+                break;
+            }
+            rules.push(self.rule()?);
+        }
+        Ok(rules)
     }
 
     fn rule(&mut self) -> Parsed<Rule> {

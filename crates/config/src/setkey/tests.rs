@@ -268,6 +268,43 @@ fn rules_have_modes_ends_and_levels() {
 }
 
 #[test]
+fn of_a_policy_that_goes_only_the_direction_counts() {
+    let direction =
+        |policy: &str| match file(&format!("spddelete ::1 ::2 any -P {policy};")).commands[0].action {
+            Action::SpdDelete(ref selector) => selector.direction,
+            ref other => panic!("{other:?}"),
+        };
+    for policy in
+        ["out", "out ipsec", "out prio low ipsec", "out bypass", "out entrust", "out none esp/transport//use"]
+    {
+        assert_eq!(direction(policy), Direction::Out, "{policy}");
+        assert_eq!(said(&format!("spddelete ::1 ::2 any -P {policy};")), "", "{policy}");
+    }
+    for (policy, why) in [
+        ("out frob", "expected `ipsec`, `none` or `discard`"),
+        ("out ipsec esp/frob//use", "expected `transport` or `tunnel`"),
+        ("out none frob", "expected `;`"),
+        ("sideways", "expected `in`, `out` or `fwd`"),
+    ] {
+        let said = said(&format!("spddelete ::1 ::2 any -P {policy};"));
+        assert!(said.contains("error") && said.contains(why), "{policy}: {said}");
+    }
+}
+
+#[test]
+fn rules_behind_none_and_discard_are_passed_over_with_a_warning() {
+    let rules = "esp/tunnel/192.0.2.1-192.0.2.2/require\nah/transport//require";
+    let none = format!("spdadd ::1 ::2 any -P out prio def none {rules};");
+    assert_eq!(policy(&none).action, PolicyAction::None);
+    let warning =
+        "f:1:41: warning: rules are for `ipsec`: they are passed over, and no packet is protected by them\n";
+    assert_eq!(said(&none), warning);
+    assert_eq!(policy(&none.replace("none", "discard")).action, PolicyAction::Discard);
+    assert!(said("spdadd ::1 ::2 any -P out none esp/frob;").contains("error: expected `transport`"));
+    assert!(said("spdadd ::1 ::2 any -P out none\nspdflush;").contains("error: expected `;` after this"));
+}
+
+#[test]
 fn every_command_is_read() {
     let text = "#!/usr/sbin/setkey -f\nflush; flush esp; dump; dump ah; spdflush; spddump;
         get 10.0.0.1 10.0.0.2 esp 0x100; delete -4n 10.0.0.1 10.0.0.2 esp-udp 192.0.2.7 1000;
