@@ -3,6 +3,7 @@
 //! The whole language is read and modelled: policies with priorities and rules, manual SAs, deletions, dumps. What the
 //! daemon itself can key is asked separately ([`check_keyable`]), for `setkey` loads what the kernel takes.
 
+mod address;
 mod algorithms;
 mod lexer;
 pub mod model;

@@ -4,6 +4,7 @@ use core::ops::Range;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::address;
 use super::lexer::{Kind, Lexer, Mode, Token};
 use super::model::{Action, Command, SaProtocol, SecurityContext};
 use super::names;
@@ -86,6 +87,17 @@ pub(super) struct NameOptions {
     v4: bool,
     v6: bool,
     numeric: bool,
+}
+
+impl NameOptions {
+    /// Whether an address is of a family that is asked for.
+    const fn fit(self, addr: IpAddr) -> bool {
+        match (self.v4, self.v6) {
+            (true, false) => addr.is_ipv4(),
+            (false, true) => addr.is_ipv6(),
+            _ => true,
+        }
+    }
 }
 
 /// An address as written: the addresses of a name, with what stands beside it.
@@ -334,6 +346,18 @@ impl Parser<'_, '_> {
         }
     }
 
+    /// The next word as an address, if it is one in numbers; told if it is in a form that is not usual.
+    pub(super) fn numeric_address(&mut self) -> Option<Endpoint> {
+        let token = self.peek();
+        let word = (token.kind == Kind::Word).then(|| self.lexer.text(&token.span))?;
+        if let Some(usual) = parse_address(word) {
+            return Some(usual);
+        }
+        let address = address::short_form(word)?;
+        self.warn(token.span, format!("`{word}` is read as {address}, as setkey read it"));
+        Some(Endpoint::new(address.into()))
+    }
+
     /// An address or a host's name.
     pub(super) fn host(&mut self, options: NameOptions) -> Parsed<Host> {
         let token = self.peek();
@@ -345,19 +369,14 @@ impl Parser<'_, '_> {
             let message = format!("`{name}` is no name here: setkey's words end at `_`");
             return self.fail_with_help(whole, message, "write its address");
         }
-        let text = self.lexer.text(&token.span);
-        let fits = |addr: &IpAddr| match (options.v4, options.v6) {
-            (true, false) => addr.is_ipv4(),
-            (false, true) => addr.is_ipv6(),
-            _ => true,
-        };
-        if let Some(endpoint) = parse_address(text) {
+        if let Some(endpoint) = self.numeric_address() {
             self.next();
-            if !fits(&endpoint.addr) {
+            if !options.fit(endpoint.addr) {
                 return self.fail(token.span, "the address is not of the family that `-4` or `-6` asks for");
             }
             return Ok(Host { addresses: vec![endpoint], span: token.span });
         }
+        let text = self.lexer.text(&token.span);
         // A number of dots and digits is no name.
         let is_name = text.bytes().any(|octet| octet.is_ascii_alphabetic()) && !text.contains([':', '%']);
         if !is_name || options.numeric {
@@ -371,7 +390,7 @@ impl Parser<'_, '_> {
                 return self.fail(token.span, format!("cannot find the address of `{text}`: {error}"));
             }
         };
-        found.retain(fits);
+        found.retain(|addr| options.fit(*addr));
         found.sort_unstable();
         found.dedup();
         if found.is_empty() {

@@ -1,5 +1,6 @@
 //! `spdadd`, `spdupdate`, `spddelete`: selectors, priorities, rules.
 
+use super::address;
 use super::lexer::{Kind, Mode as Tokens};
 use super::model::{Direction, Level, Mode, PolicyAction, Rule, RuleProtocol, SpdPolicy, SpdSelector};
 use super::names;
@@ -302,7 +303,7 @@ impl Parser<'_, '_> {
                 return self
                     .fail(token.span, "`me` and `any` are for policies of sockets: write the addresses");
             }
-            Some(word) => parse_address(word).is_some(),
+            Some(word) => parse_address(word).is_some() || address::short_form(word).is_some(),
             None => false,
         };
         // A level or the next rule may follow at once; what is neither is an address gone wrong.
@@ -328,7 +329,7 @@ impl Parser<'_, '_> {
 
     fn rule_end(&mut self) -> Parsed<Spanned<Endpoint>> {
         let token = self.peek();
-        let Some(mut endpoint) = self.peek_word().and_then(parse_address) else {
+        let Some(mut endpoint) = self.numeric_address() else {
             return self.expected("a numeric address");
         };
         self.next();

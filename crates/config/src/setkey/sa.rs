@@ -11,7 +11,7 @@ use super::model::{
 };
 use super::parser::{Host, NameOptions, Parsed, Parser, Spanned, hexadecimal};
 use crate::diag::Place;
-use crate::net::{Endpoint, parse_address};
+use crate::net::Endpoint;
 use crate::spelling::nearest;
 
 /// SPIs up to here are reserved (RFC 4303 §2.1).
@@ -127,7 +127,7 @@ impl Parser<'_, '_> {
     fn protocol_with_original(&mut self) -> Parsed<SaProtocol> {
         let protocol = self.sa_protocol()?;
         if protocol == (SaProtocol::EspUdp { original: None })
-            && let Some(original) = self.peek_word().and_then(parse_address)
+            && let Some(original) = self.numeric_address()
         {
             self.next();
             return Ok(SaProtocol::EspUdp { original: Some(original.addr) });

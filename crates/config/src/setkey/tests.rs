@@ -372,6 +372,31 @@ fn host_names_are_resolved_and_must_be_one_address_in_policies() {
     }
 }
 
+/// getaddrinfo reads all that inet_aton reads.
+#[test]
+fn addresses_in_old_forms_are_read_with_a_warning_that_says_which_they_are() {
+    let text = "spdadd 10.1/16[22] 192.168.001.010 tcp -P out ipsec esp/tunnel/10.2-10.0.3/require;";
+    let expected = "f:1:8: warning: `10.1` is read as 10.0.0.1, as setkey read it
+f:1:20: warning: `192.168.001.010` is read as 192.168.1.8, as setkey read it
+f:1:64: warning: `10.2` is read as 10.0.0.2, as setkey read it
+f:1:69: warning: `10.0.3` is read as 10.0.0.3, as setkey read it
+";
+    assert_eq!(said(text), expected);
+    let policy = policy(text);
+    assert_eq!(format!("{:?}", policy.selector), "10.0.0.1/16[22] 192.168.1.8[any] 6 out");
+    let Mode::Tunnel { src, dst } = &rules(&policy)[0].mode else { panic!() };
+    assert_eq!((src.to_string(), dst.to_string()), ("10.0.0.2".to_owned(), "10.0.0.3".to_owned()));
+    let SaProtocol::EspUdp { original } = sa("esp-udp 10.9 1000 -E null").id.protocol else { panic!() };
+    assert_eq!(original, Some("10.0.0.9".parse().unwrap()));
+    assert!(said("spdadd -6 10.1 ::1 any -P in none;").contains("not of the family"));
+    for wrong in ["10", "10.0.08.1", "10.0.65536", "1.2.3.4."] {
+        assert!(
+            said(&format!("spdadd {wrong} 10.0.0.1 any -P in none;")).contains("expected an address"),
+            "{wrong}"
+        );
+    }
+}
+
 #[test]
 fn errors_are_all_reported_and_the_next_command_is_read() {
     let text = "spdflus;\nspdadd 10.0.0.1 10.0.0.2 any -P sideways none;\nflush\nspdflush;\nadd 1 2;\nupdate;\nspddump";
