@@ -33,6 +33,42 @@ const COMMANDS: &[&str] = &[
     "bye",
 ];
 
+/// Words that setkey's lexer takes for itself wherever they stand: no host can have such a name.
+const RESERVED: &[&str] = &[
+    "add",
+    "ah",
+    "ah-old",
+    "any",
+    "bye",
+    "deflate",
+    "delete",
+    "deleteall",
+    "dump",
+    "esp",
+    "esp-old",
+    "esp-udp",
+    "exit",
+    "flush",
+    "get",
+    "ipcomp",
+    "lzs",
+    "nocyclic-seq",
+    "oui",
+    "quit",
+    "random-pad",
+    "seq-pad",
+    "spdadd",
+    "spddelete",
+    "spddump",
+    "spdflush",
+    "spdupdate",
+    "tagged",
+    "tcp",
+    "transport",
+    "tunnel",
+    "zero-pad",
+];
+
 /// Reads one file's commands.
 pub(super) fn parse(
     source: Arc<Source>,
@@ -377,6 +413,15 @@ impl Parser<'_, '_> {
             return Ok(Host { addresses: vec![endpoint], span: token.span });
         }
         let text = self.lexer.text(&token.span);
+        if RESERVED.contains(&text) {
+            let message = format!("expected an address, found `{text}`, which is a word of setkey's own");
+            let help = "every address is `0.0.0.0/0`, or `::/0`";
+            return if text == "any" {
+                self.fail_with_help(token.span, message, help)
+            } else {
+                self.fail(token.span, message)
+            };
+        }
         // A number of dots and digits is no name.
         let is_name = text.bytes().any(|octet| octet.is_ascii_alphabetic()) && !text.contains([':', '%']);
         if !is_name || options.numeric {

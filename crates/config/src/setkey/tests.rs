@@ -398,6 +398,22 @@ f:1:69: warning: `10.0.3` is read as 10.0.0.3, as setkey read it
 }
 
 #[test]
+fn words_of_setkeys_own_are_not_looked_up_as_hosts() {
+    for (text, word) in [
+        ("spdadd any any any -P out none;", "any"),
+        ("spdadd 10.0.0.1\nspdadd 10.0.0.1 10.0.0.2 any -P out none;", "spdadd"),
+        ("add 10.0.0.1 esp 300 -E null;", "esp"),
+        ("get tcp 10.0.0.1 esp 300;", "tcp"),
+    ] {
+        let files = Memory::new().with_host(word, &["10.0.0.1".parse().unwrap()]);
+        let (read, said) = parse("f", text.as_bytes(), &files);
+        let expected = format!("expected an address, found `{word}`, which is a word of setkey's own");
+        assert!(read.is_none() && said.to_string().contains(&expected), "{text}: {said}");
+    }
+    assert!(said("spdadd any any any -P out none;").contains("every address is `0.0.0.0/0`, or `::/0`"));
+}
+
+#[test]
 fn errors_are_all_reported_and_the_next_command_is_read() {
     let text = "spdflus;\nspdadd 10.0.0.1 10.0.0.2 any -P sideways none;\nflush\nspdflush;\nadd 1 2;\nupdate;\nspddump";
     let expected = "f:1:1: error: expected a command (`spdadd`, `add`, `flush`, ...), found `spdflus` (did you mean `spdflush`?)
