@@ -128,6 +128,9 @@ fn run<X: Xfrm>(
             return Ok(false);
         }
     };
+    for idle in &options.idle {
+        writeln!(terminal.err, "setkey: warning: {idle}")?;
+    }
     let session = Session { options: &options, open };
     match &options.task {
         Task::Help => write!(terminal.out, "{HELP}").map(|()| false),

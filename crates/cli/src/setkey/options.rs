@@ -44,6 +44,10 @@ pub(super) struct Options {
     pub(super) dry: bool,
     /// `-v`.
     pub(super) verbose: bool,
+    /// `-H`: beside another task setkey showed PF_KEY messages too, of which there are none.
+    hex: bool,
+    /// What has no effect in this command line, for people.
+    pub(super) idle: Vec<&'static str>,
 }
 
 impl Options {
@@ -61,6 +65,8 @@ impl Options {
             copies: FwdCopies::Made,
             dry: false,
             verbose: false,
+            hex: false,
+            idle: Vec::new(),
         };
         let mut tasks = Vec::new();
         let mut arguments = arguments.into_iter();
@@ -79,11 +85,22 @@ impl Options {
                 _ => return Err(unexpected(&argument)),
             }
         }
-        options.task = one_of(tasks)?;
-        match (&options.task, options.policies) {
-            (Task::Dump | Task::Flush, _) | (_, false) => Ok(options),
-            _ => Err("-P goes with -D or -F".to_owned()),
+        if options.hex && tasks.is_empty() {
+            tasks.push(Task::Monitor);
         }
+        let (task, is_alone) = last_of(tasks);
+        if !is_alone {
+            options.idle.push("of -D, -F, -c, -f and -x the last one counts, as ever");
+        }
+        match (&task, options.policies) {
+            (Task::Help, true) => return Err("-P goes with -D or -F".to_owned()),
+            (Task::Files(_) | Task::Input | Task::Monitor, true) => {
+                options.idle.push("-P has an effect with -D and -F only");
+            }
+            _ => {}
+        }
+        options.task = task;
+        Ok(options)
     }
 
     fn letters(
@@ -103,7 +120,8 @@ impl Options {
                 b'c' => tasks.push(Task::Input),
                 b'D' => tasks.push(Task::Dump),
                 b'F' => tasks.push(Task::Flush),
-                b'x' | b'H' => tasks.push(Task::Monitor),
+                b'x' => tasks.push(Task::Monitor),
+                b'H' => self.hex = true,
                 b'h' | b'?' => tasks.push(Task::Help),
                 b'V' => tasks.push(Task::Version),
                 b'P' => self.policies = true,
@@ -131,21 +149,23 @@ fn unexpected(argument: &OsStr) -> String {
     )
 }
 
-/// The one task asked for; files add up, and a question about setkey itself goes before all.
-fn one_of(tasks: Vec<Task>) -> Result<Task, String> {
+/// The task asked for, and whether it is the only one: the last one counts, files one behind the other add up, and a question
+/// about setkey itself goes before all.
+fn last_of(tasks: Vec<Task>) -> (Task, bool) {
     if let Some(question) = tasks.iter().find(|task| matches!(task, Task::Help | Task::Version)) {
-        return Ok(question.clone());
+        return (question.clone(), true);
     }
-    let mut one: Option<Task> = None;
+    let (mut last, mut is_alone) = (Task::Help, true);
     for task in tasks {
-        match (&mut one, task) {
-            (Some(Task::Files(all)), Task::Files(more)) => all.extend(more),
-            (None, task) => one = Some(task),
-            (Some(there), task) if *there == task => {}
-            (Some(_), _) => return Err("only one of -D, -F, -c, -f and -x at a time".to_owned()),
+        match (&mut last, task) {
+            (Task::Files(all), Task::Files(more)) => all.extend(more),
+            (there, task) => {
+                is_alone &= *there == Task::Help || *there == task;
+                *there = task;
+            }
         }
     }
-    Ok(one.unwrap_or(Task::Help))
+    (last, is_alone)
 }
 
 #[cfg(test)]
@@ -177,6 +197,9 @@ mod tests {
             ("-f a -f b", files(&["a", "b"]), false),
             ("-xx", Task::Monitor, false),
             ("-H -x", Task::Monitor, false),
+            ("-H", Task::Monitor, false),
+            ("-H -D", Task::Dump, false),
+            ("-DH", Task::Dump, false),
             ("", Task::Help, false),
             ("-?", Task::Help, false),
             ("-V", Task::Version, false),
@@ -193,14 +216,32 @@ mod tests {
     }
 
     #[test]
+    fn the_last_task_counts_and_what_has_no_effect_is_told() {
+        let last = "of -D, -F, -c, -f and -x the last one counts, as ever";
+        let policies = "-P has an effect with -D and -F only";
+        for (line, task, idle) in [
+            ("-F -f a", files(&["a"]), vec![last]),
+            ("-FPf a", files(&["a"]), vec![last, policies]),
+            ("-D -F", Task::Flush, vec![last]),
+            ("-f a -c", Task::Input, vec![last]),
+            ("-f a -D -f b -f c", files(&["b", "c"]), vec![last]),
+            ("-Pf a", files(&["a"]), vec![policies]),
+            ("-cP", Task::Input, vec![policies]),
+            ("-xP", Task::Monitor, vec![policies]),
+            ("-DD", Task::Dump, vec![]),
+            ("-D -h -F", Task::Help, vec![]),
+        ] {
+            let options = parse(line).unwrap();
+            assert_eq!((options.task, options.idle), (task, idle), "{line}");
+        }
+    }
+
+    #[test]
     fn what_makes_no_sense_is_said() {
         for (line, expected) in [
             ("-q", "there is no option -q"),
             ("-f", "-f wants the name of a file"),
-            ("-D -F", "only one of"),
-            ("-c -f a", "only one of"),
             ("-P", "-P goes with"),
-            ("-cP", "-P goes with"),
             ("-D file", "unexpected `file`"),
             ("file", "unexpected `file`"),
             ("-D -- x", "unexpected `x`"),
