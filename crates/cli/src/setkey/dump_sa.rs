@@ -124,11 +124,13 @@ fn write_algorithms(to: &mut String, sa: &Sa) -> std::fmt::Result {
     if let Some(aead) = &sa.aead {
         write_key(to, 'E', &names::aead(aead), &aead.key)?;
     }
-    // Encryption without a key is NULL, which has no line.
+    // What has no key is NULL, and has no line.
     if let Some(encryption) = sa.encryption.as_ref().filter(|encryption| !encryption.key.is_empty()) {
         write_key(to, 'E', &names::cipher(encryption), &encryption.key)?;
     }
-    if let Some(authentication) = &sa.authentication {
+    if let Some(authentication) =
+        sa.authentication.as_ref().filter(|authentication| !authentication.key.is_empty())
+    {
         write_key(to, 'A', &names::auth(authentication), &authentication.key)?;
     }
     if sa.id.protocol == Protocol::IPCOMP

@@ -109,6 +109,11 @@ fn long_keys_are_broken_and_null_and_deflate_are_as_they_were() {
     let expected = format!("(0x00000004)\n\tA: hmac-sha512  {key}\n {key}\n\tseq=0x");
     assert!(text.contains(&expected), "{}", *text);
 
+    let mut null = example();
+    null.authentication = hmac(AlgorithmName::new("digest_null"), 0, 0);
+    let text = sas_text(&[null], &scene(), Ports::WhereUsed);
+    assert!(text.contains("ccddeeff\n\tseq=0x"), "{}", *text);
+
     let id = SaId { protocol: Protocol::IPCOMP, ..SaId::esp(address("192.0.2.2"), 0x1234) };
     let mut compressed = Sa::new(address("192.0.2.1"), id);
     let comp = [b"deflate".as_slice(), &[0; 61]].concat();
