@@ -55,10 +55,12 @@ fn step(sa: &IkeSa) -> u8 {
     }
 }
 
-/// `ADDR.PORT`, filled up or cut to a width.
+/// `ADDR.PORT`, filled up to a width. Of an address that is too long its end is cut: the port is always there.
 fn end(end: SocketAddr, width: usize) -> String {
-    let text = format!("{}.{}", end.ip(), end.port());
-    format!("{text:width$.width$}")
+    let port = format!(".{}", end.port());
+    let address = end.ip().to_string();
+    let text = format!("{address:.*}{port}", width.saturating_sub(port.len()));
+    format!("{text:width$}")
 }
 
 /// `YYYY-MM-DD HH:MM:SS` in local time.

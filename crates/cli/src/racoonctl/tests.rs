@@ -92,7 +92,7 @@ fn the_list_of_ike_sas_is_racoons_to_the_octet() {
 Destination            Cookies                           Created
 203.0.113.9.4500       0123456789abcdef:fedcba9876543210 2021-11-03 10:15:22 
 198.51.100.203.500     0123456789abcdef:0000000000000000 2021-11-03 10:15:22 
-2001:db8:cccc:dddd::42 0123456789abcdef:fedcba9876543210 2021-11-03 10:15:22 
+2001:db8:cccc:dddd.500 0123456789abcdef:fedcba9876543210 2021-11-03 10:15:22 
 ";
     assert_eq!(sas::text(&status(), 0, &zone()), expected);
 }
@@ -103,7 +103,7 @@ fn one_l_adds_status_side_version_exchange_and_children() {
 Destination            Cookies                           ST S  V E Created             Phase2
 203.0.113.9.4500       0123456789abcdef:fedcba9876543210  9 I 20 2 2021-11-03 10:15:22      2 
 198.51.100.203.500     0123456789abcdef:0000000000000000  1 I 20 2 2021-11-03 10:15:22      0 
-2001:db8:cccc:dddd::42 0123456789abcdef:fedcba9876543210 11 R 20 2 2021-11-03 10:15:22      0 
+2001:db8:cccc:dddd.500 0123456789abcdef:fedcba9876543210 11 R 20 2 2021-11-03 10:15:22      0 
 ";
     assert_eq!(sas::text(&status(), 1, &zone()), expected);
 }
