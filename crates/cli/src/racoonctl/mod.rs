@@ -93,6 +93,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Parsed::Wrong(why) => return fail(&why),
         Parsed::Command(options) => options,
     };
+    if !options.extra.is_empty() {
+        let _ =
+            writeln!(io::stderr(), "racoonctl: Extra arguments: `{}` has no effect", options.extra.join(" "));
+    }
     match run(&options, stdout) {
         Ok(()) => ExitCode::SUCCESS,
         // A reader that has seen enough (`| head`) is no failure.

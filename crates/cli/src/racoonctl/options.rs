@@ -13,6 +13,8 @@ pub(super) struct Options {
     /// How many `-l`.
     pub(super) long: usize,
     pub(super) command: Command,
+    /// Words behind the command's own, without effect.
+    pub(super) extra: Vec<String>,
 }
 
 /// What is to be done.
@@ -97,10 +99,25 @@ pub(super) fn parse(arguments: impl Iterator<Item = String>) -> Parsed {
         }
     }
     let Some(name) = arguments.pop_front() else { return Parsed::Usage };
-    let rest: Vec<String> = arguments.into();
+    let mut rest: Vec<String> = arguments.into();
+    let extra = match most_words(&name) {
+        Some(most) if rest.len() > most && rest.first().is_none_or(|word| word != "-u") => {
+            rest.split_off(most)
+        }
+        _ => Vec::new(),
+    };
     match command(&name, &rest) {
-        Ok(command) => Parsed::Command(Options { socket, long, command }),
+        Ok(command) => Parsed::Command(Options { socket, long, command, extra }),
         Err(why) => Parsed::Wrong(why),
+    }
+}
+
+/// How many words a command takes that has always passed over what stands behind them.
+fn most_words(name: &str) -> Option<usize> {
+    match name {
+        "reload-config" | "rc" | "show-schedule" | "sc" => Some(0),
+        "vpn-connect" | "vc" | "vpn-disconnect" | "vd" | "logout-user" | "lu" => Some(1),
+        _ => None,
     }
 }
 
@@ -117,7 +134,7 @@ fn command(name: &str, rest: &[String]) -> Result<Command, String> {
         "show-sa" | "ss" => kind(name, &words).map(Command::ShowSa),
         "flush-sa" | "fs" => kind(name, &words).map(Command::FlushSa),
         "delete-sa" | "ds" => saopts::parse(&words).map(Command::DeleteSa),
-        "get-cert" | "gc" => saopts::parse(&words).map(Command::GetCert),
+        "get-cert" | "gc" => get_cert(&words).map(Command::GetCert),
         "establish-sa" | "es" => establish(&words),
         "vpn-connect" | "vc" => match words.as_slice() {
             ["-u", ..] => Err(no_xauth()),
@@ -127,6 +144,14 @@ fn command(name: &str, rest: &[String]) -> Result<Command, String> {
         "logout-user" | "lu" => one(name, "a login", &words).map(Command::LogoutUser),
         "status" | "st" => status(&words),
         other => Err(format!("Invalid command [{other}]")),
+    }
+}
+
+/// It is about IKE SAs whether that is written or not: racoonctl wanted it left out.
+fn get_cert(words: &[&str]) -> Result<SaOpts, String> {
+    match words {
+        ["inet" | "inet6", ..] => saopts::parse(&[&["isakmp"], words].concat()),
+        _ => saopts::parse(words),
     }
 }
 

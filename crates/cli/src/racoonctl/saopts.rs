@@ -70,7 +70,9 @@ pub(super) fn parse(words: &[&str]) -> Result<SaOpts, String> {
     let upper = match (kind, upper) {
         (_, []) => 0,
         (SaKind::Esp | SaKind::Ah, [name]) => upper_protocol(name)?,
-        (_, [more, ..]) => return Err(format!("`{more}` is one argument too many")),
+        // An IKE SA has none, but a word for one may stand there.
+        (_, [name]) => upper_protocol(name).map(|_| 0)?,
+        (_, [_, more, ..]) => return Err(format!("`{more}` is one argument too many")),
     };
     Ok(SaOpts { kind, source: end(source, v6)?, destination: end(destination, v6)?, upper })
 }

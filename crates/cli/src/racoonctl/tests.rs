@@ -263,7 +263,7 @@ fn options_stand_before_the_command_glued_or_not() {
         ("frobnicate", "Invalid command [frobnicate]"),
         ("ss", "takes isakmp"),
         ("ss internal", "nothing of that kind"),
-        ("rc now", "takes no argument"),
+        ("se now", "takes no argument"),
         ("vc -u ann 192.0.2.1", "XAuth"),
         ("es -u ann isakmp inet 192.0.2.1 192.0.2.2", "XAuth"),
         ("ds isakmp inet 192.0.2.1", "then both addresses"),
@@ -273,6 +273,39 @@ fn options_stand_before_the_command_glued_or_not() {
     ] {
         let Parsed::Wrong(said) = parsed(line) else { panic!("{line}") };
         assert!(said.contains(why), "{line}: {said}");
+    }
+}
+
+#[test]
+fn what_stands_too_much_is_passed_over_where_racoonctl_did_so() {
+    for (line, plain, extra) in [
+        ("rc now", "rc", "now"),
+        ("sc -l", "sc", "-l"),
+        ("vc 192.0.2.2 500 x", "vc 192.0.2.2", "500 x"),
+        ("vd 192.0.2.2 500", "vd 192.0.2.2", "500"),
+        ("lu ann bob", "lu ann", "bob"),
+        ("rc", "rc", ""),
+    ] {
+        let Parsed::Command(options) = parsed(line) else { panic!("{line}") };
+        assert_eq!((options.command, options.extra.join(" ").as_str()), (command(plain), extra), "{line}");
+    }
+}
+
+#[test]
+fn a_certificate_is_asked_for_with_the_protocol_or_without() {
+    let ends = "inet 192.0.2.1 192.0.2.2";
+    assert_eq!(command(&format!("gc {ends}")), command(&format!("gc isakmp {ends}")));
+    assert_eq!(command(&format!("gc {ends} any")), command(&format!("gc isakmp {ends}")));
+    assert!(matches!(parsed(&format!("ds {ends}")), Parsed::Wrong(_)));
+}
+
+#[test]
+fn an_upper_protocol_may_stand_behind_the_ends_of_an_ike_sa() {
+    let ends = "isakmp inet 192.0.2.1 192.0.2.2";
+    assert_eq!(command(&format!("ds {ends} any")), command(&format!("ds {ends}")));
+    assert_eq!(command(&format!("es -w {ends} tcp")), command(&format!("es -w {ends}")));
+    for line in ["isakmp inet 192.0.2.1 192.0.2.2 frob", "isakmp inet 192.0.2.1 192.0.2.2 any any"] {
+        assert!(matches!(parsed(&format!("ds {line}")), Parsed::Wrong(_)), "{line}");
     }
 }
 
