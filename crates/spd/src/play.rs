@@ -91,10 +91,10 @@ impl Play {
         }
     }
 
-    /// `spddelete`; whether there was one.
+    /// `spddelete`; whether there was one. The copy goes in any case: `setkey -k` may have left it alone.
     pub fn delete(&mut self, written: &SpdSelector) -> bool {
         let found = self.entries.remove(&key_of(written)).is_some();
-        if found && written.direction == Way::In && self.copies == FwdCopies::Made {
+        if written.direction == Way::In && self.copies == FwdCopies::Made {
             let copy = key_of(&forwarded(written));
             if self.entries.get(&copy).is_some_and(|entry| !entry.is_own) {
                 self.entries.remove(&copy);
@@ -234,6 +234,8 @@ mod tests {
         assert_eq!(forward[0].action, xfrm_sys::Action::BLOCK);
         assert_eq!(play(&mut fake, delete, FwdCopies::NotMade), (summary(0, 0, 1), vec![], 0));
         assert_eq!(play(&mut fake, PAIR, FwdCopies::NotMade), (summary(1, 0, 0), vec![true], 0));
+        assert_eq!(play(&mut fake, delete, FwdCopies::NotMade), (summary(0, 0, 1), vec![], 0));
+        assert_eq!(play(&mut fake, delete, FwdCopies::Made), (summary(0, 0, 1), vec![], 1));
     }
 
     #[test]
