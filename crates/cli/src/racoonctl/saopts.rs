@@ -106,8 +106,8 @@ fn end(text: &str, v6: bool) -> Result<End, String> {
     let prefix =
         prefix.map_or(Some(longest), |prefix| prefix.parse().ok().filter(|prefix| *prefix <= longest));
     let prefix = prefix.ok_or_else(|| wrong("no such prefix length"))?;
-    let port =
-        slashed.or(bracketed).map(|port| port.parse().map_err(|_| wrong("no such port"))).transpose()?;
+    let port = slashed.or(bracketed).filter(|port| *port != "any");
+    let port = port.map(|port| port.parse().map_err(|_| wrong("no such port"))).transpose()?;
     Ok(End { address, prefix, port })
 }
 

@@ -323,6 +323,10 @@ fn an_end_has_three_forms_and_a_port_counts_where_there_are_ports() {
     assert_eq!(traffic("esp inet 10.0.0.0/24 10.1.0.0/16"), plain);
     // As libreswan's scripts have it: 255 is no port of anything.
     assert_eq!(traffic("esp inet 10.0.0.0/24/255 10.1.0.0/16/255 any"), plain);
+    assert_eq!(
+        traffic("esp inet 10.0.0.0/24/any 10.1.0.0/16[any] tcp"),
+        (plain.0.clone(), plain.1.clone(), 6, None, None)
+    );
     let web = (text("192.0.2.1/32"), text("192.0.2.2/32"), 6, None, Some(443));
     assert_eq!(traffic("esp inet 192.0.2.1 192.0.2.2/32/443 tcp"), web);
     assert_eq!(traffic("esp inet 192.0.2.1 192.0.2.2[443] tcp"), web);
