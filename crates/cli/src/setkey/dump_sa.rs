@@ -55,7 +55,7 @@ pub fn sas_text(sas: &[Sa], scene: &Scene, ports: Ports) -> Zeroizing<String> {
 }
 
 /// What setkey calls the protocol of an SA.
-pub(super) fn protocol_name(sa: &Sa) -> String {
+fn protocol_name(sa: &Sa) -> String {
     let name = match sa.id.protocol {
         Protocol::ESP => "esp",
         Protocol::AH => "ah",
