@@ -146,7 +146,13 @@ impl Parser<'_, '_> {
                 };
                 self.next();
                 let [a, b, c, d] = key.to_be_bytes();
-                Ok(Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))))
+                let halves = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+                if halves.0 == 0 || halves.1 == 0 {
+                    let message =
+                        "half of this key is zero, which stands for every half here, as it did in setkey";
+                    self.warn(token.span, message);
+                }
+                Ok(Some(halves))
             }
             _ => self.fail(
                 token.span,

@@ -146,13 +146,19 @@ fn upper_protocols_have_names_numbers_and_extras() {
 }
 
 #[test]
-fn an_icmp_type_of_zero_is_told_to_be_every_type() {
+fn a_zero_that_stands_for_more_than_it_seems_is_told() {
     let told = |upper: &str| said(&format!("spdadd 10.0.0.1 10.0.0.2 {upper} -P out none;"));
     for upper in ["icmp 0,0", "icmp6 0,3", "mh 0,0"] {
         let told = told(upper);
         assert!(told.starts_with("f:1:") && told.contains("warning: type 0 stands for every type"), "{told}");
     }
-    assert_eq!(told("icmp 8,0") + &told("gre 0.0.0.1"), "");
+    for upper in ["gre 0.0.0.1", "gre 5", "gre 1.2.0.0", "gre 0"] {
+        assert!(
+            told(upper).contains("warning: half of this key is zero, which stands for every half"),
+            "{upper}"
+        );
+    }
+    assert_eq!(told("icmp 8,0") + &told("gre 1.2.3.4"), "");
 }
 
 #[test]
