@@ -43,6 +43,9 @@ const ATTRIBUTES: &[(&str, &str)] = &[
 const EMAIL: &str = "1.2.840.113549.1.9.1";
 const DOMAIN_COMPONENT: &str = "0.9.2342.19200300.100.1.25";
 
+/// The attribute `C` in DER.
+const COUNTRY: [u8; 5] = [OBJECT_IDENTIFIER, 3, 0x55, 4, 6];
+
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const OBJECT_IDENTIFIER: u8 = 0x06;
@@ -75,8 +78,8 @@ impl fmt::Display for NotAName {
 impl core::error::Error for NotAName {}
 
 impl DistinguishedName {
-    /// Reads `C=DE, O=Example, CN=name` (components in the order of the certificate, `\,` for a comma in a value), or `~` and
-    /// DER in hexadecimal.
+    /// Reads `C=DE, O=Example, CN=name` (components in the order of the certificate; `\,` is a comma in a value, `\2C` too), or
+    /// `~` and DER in hexadecimal.
     ///
     /// # Errors
     /// It is neither.
@@ -120,21 +123,24 @@ impl DistinguishedName {
             return Err(refusal("a distinguished name is not written with slashes here"));
         }
         let (mut components, mut der) = (Vec::new(), Vec::new());
-        for part in split_at_commas(text) {
+        for part in split(text) {
             let Some((name, value)) = part.split_once('=') else {
                 return Err(refusal(format!("`{}` is no `attribute=value`", part.trim())));
             };
-            let (name, value) = (name.trim(), value.trim());
+            let name = name.trim();
             let Some(oid) = object_identifier(name) else {
                 return Err(refusal(format!("`{name}` is no attribute of a distinguished name")));
             };
+            let Some(value) = unescape(value.trim()) else {
+                let help = "`\\` stands before one of `\\,=+<>#;` or two hexadecimal digits";
+                return Err(NotAName { message: format!("the value of `{name}` has a stray `\\`"), help });
+            };
+            let value = value.as_str();
             if value.is_empty() {
                 return Err(refusal(format!("`{name}` has no value")));
             }
-            if let Some(slash) = attribute_behind_slash(value) {
-                return Err(refusal(format!(
-                    "`/{slash}=` inside a value: components are separated by commas"
-                )));
+            if oid == COUNTRY && value != "*" && value.chars().count() != 2 {
+                return Err(refusal(format!("`{name}` is a country's code of two letters")));
             }
             let pair = [oid.as_slice(), &string(name, value)].concat();
             der.extend(element(SET, &element(SEQUENCE, &pair)));
@@ -153,7 +159,7 @@ impl fmt::Display for DistinguishedName {
         }
         for (number, (name, value)) in self.components.iter().enumerate() {
             let comma = if number > 0 { ", " } else { "" };
-            write!(f, "{comma}{name}={}", value.replace(',', "\\,"))?;
+            write!(f, "{comma}{name}={}", escape(value))?;
         }
         Ok(())
     }
@@ -163,30 +169,64 @@ fn refusal(message: impl Into<String>) -> NotAName {
     NotAName { message: message.into(), help: HELP }
 }
 
-/// Splits at commas; `\,` is a comma in a value.
-fn split_at_commas(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        match (character, characters.peek(), parts.last_mut()) {
-            ('\\', Some(','), Some(part)) => {
-                part.push(',');
-                characters.next();
-            }
-            (',', _, _) => parts.push(String::new()),
-            (other, _, Some(part)) => part.push(other),
-            (_, _, None) => {}
+/// Splits at commas, and at slashes before an attribute; what is escaped splits nothing and stays as it is.
+fn split(text: &str) -> Vec<&str> {
+    let (mut parts, mut start, mut escaped) = (Vec::new(), 0, false);
+    for (at, character) in text.char_indices() {
+        let (before, rest) = text.split_at(at);
+        let ends = match character {
+            _ if escaped => false,
+            ',' => true,
+            '/' => is_attribute(rest.get(1..).unwrap_or_default()),
+            _ => false,
+        };
+        if ends {
+            parts.push(before.get(start..).unwrap_or_default());
+            start = at + 1;
         }
+        escaped = character == '\\' && !escaped;
     }
+    parts.push(text.get(start..).unwrap_or_default());
     parts
 }
 
-/// The attribute of `/O=` in a value: a name that somebody wrote with slashes.
-fn attribute_behind_slash(value: &str) -> Option<&str> {
-    value.split('/').skip(1).find_map(|part| {
-        let (name, _) = part.split_once('=')?;
-        ATTRIBUTES.iter().any(|(known, _)| *known == name).then_some(name)
-    })
+/// Whether `O=` and the like stands at the beginning.
+fn is_attribute(text: &str) -> bool {
+    let name = text.split_once('=').map(|(name, _)| name.trim());
+    ATTRIBUTES.iter().any(|(known, _)| Some(*known) == name)
+}
+
+/// What may be escaped by `\` alone, as racoon took it.
+const SPECIAL: &[u8] = b"\\,=+<>#;";
+
+/// A value without its escapes (RFC 4514 §2.4); nothing if one is none, or the octets are no UTF-8.
+fn unescape(value: &str) -> Option<String> {
+    let mut octets = Vec::with_capacity(value.len());
+    let mut rest = value.bytes();
+    while let Some(octet) = rest.next() {
+        octets.push(match octet {
+            b'\\' => match rest.next()? {
+                special if SPECIAL.contains(&special) => special,
+                high => hex_digit(high)? << 4 | hex_digit(rest.next()?)?,
+            },
+            other => other,
+        });
+    }
+    String::from_utf8(octets).ok().filter(|value| !value.contains('\0'))
+}
+
+/// The other way.
+fn escape(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for (at, character) in value.char_indices() {
+        match character {
+            '\\' | ',' => text.extend(['\\', character]),
+            '/' if is_attribute(value.get(at + 1..).unwrap_or_default()) => text.push_str("\\2F"),
+            ' ' if at == 0 || at + 1 == value.len() => text.push_str("\\20"),
+            other => text.push(other),
+        }
+    }
+    text
 }
 
 /// The object identifier of an attribute, by its name or its number, in DER.
@@ -291,6 +331,16 @@ mod tests {
         assert_eq!(DistinguishedName::parse(&read.to_string()), Ok(read));
     }
 
+    #[test]
+    fn slashes_separate_where_an_attribute_follows_and_escapes_are_taken_away() {
+        assert_eq!(name("C=DE/O=x/CN=host/a").der(), name("C=DE, O=x, CN=host/a").der());
+        let escaped = name(r"O=a\+b\;\\\2Fc\=d, CN=x\2FO=y, OU=\c3\a9\20");
+        let values: Vec<&str> = escaped.components().iter().map(|(_, value)| value.as_str()).collect();
+        assert_eq!(values, [r"a+b;\/c=d", "x/O=y", "é "]);
+        assert_eq!(escaped.to_string(), r"O=a+b;\\/c=d, CN=x\2FO=y, OU=é\20");
+        assert_eq!(DistinguishedName::parse(&escaped.to_string()), Ok(escaped));
+    }
+
     /// Made with `openssl req -x509 -subj "/C=DE/O=Example/emailAddress=a@b/DC=x/CN=host" -utf8`.
     #[test]
     fn the_der_is_what_openssl_makes_of_the_same_name() {
@@ -339,7 +389,14 @@ mod tests {
             "~300000",
             "~3180",
             "~30800000",
-            "C=DE/O=x",
+            "C=DE/O",
+            "C=Germany",
+            "C=DE, O=x/CN=",
+            r"CN=a\",
+            r"CN=a\/b",
+            r"CN=a\2",
+            r"CN=\c3",
+            r"CN=a\00",
             "3.1=x",
             "1.40=x",
             "1=x",
