@@ -221,25 +221,39 @@ impl Lowering<'_> {
         }
     }
 
-    /// Sorts by specificity; two blocks for the same are an error, a second anonymous one is never reached.
+    /// Sorts by specificity. Two blocks for the same, whatever their ports, are an error; but as in racoon a second one is only
+    /// never reached if its local end is anonymous or its remote end `clientaddr`.
     pub(super) fn finish_sainfos(&mut self) {
         let sainfos = &mut self.config.sainfos;
         sainfos.sort_by_key(|sainfo| core::cmp::Reverse(sainfo.specificity()));
-        let key =
-            |sainfo: &SaInfo| format!("{:?}", (&sainfo.local, &sainfo.remote, &sainfo.from, sainfo.remoteid));
+        let key = |sainfo: &SaInfo| {
+            let ends = (without_port(&sainfo.local), without_port(&sainfo.remote));
+            format!("{:?}", (ends, &sainfo.from, sainfo.remoteid))
+        };
         let mut first_of = std::collections::BTreeMap::new();
         for sainfo in &*sainfos {
             let Some(first) = first_of.get(&key(sainfo)) else {
                 first_of.insert(key(sainfo), sainfo.place.clone());
                 continue;
             };
-            let anonymous = (&sainfo.local, &sainfo.remote) == (&SaInfoId::Any, &SaInfoId::Any);
-            let (severity, end) = match anonymous {
-                true => (Severity::Warning, ", which is used"),
-                false => (Severity::Error, ""),
+            let passed = sainfo.local == SaInfoId::Any || sainfo.remote == SaInfoId::ClientAddress;
+            let has_port = [&sainfo.local, &sainfo.remote].iter().any(|id| without_port(id) != **id);
+            let (severity, end) = match (passed, has_port) {
+                (true, _) => (Severity::Warning, ", which is used"),
+                (false, true) => (Severity::Error, ", and ports do not count"),
+                (false, false) => (Severity::Error, ""),
             };
             let message = format!("a second sainfo for the same traffic: the first is at {first}{end}");
             self.diagnostics.push(Diagnostic::about_place(severity, sainfo.place.clone(), message));
         }
     }
+}
+
+/// The end without its port, which is not compared.
+fn without_port(id: &SaInfoId) -> SaInfoId {
+    let mut id = id.clone();
+    if let SaInfoId::Net { port, .. } | SaInfoId::Range { port, .. } = &mut id {
+        *port = None;
+    }
+    id
 }

@@ -3,8 +3,14 @@
 use super::{Failed, Parsed, Parser};
 use crate::net::full_prefix;
 use crate::racoon::algorithms;
-use crate::racoon::ast::{SaInfoBlock, SaInfoOption, SaInfoSide, Spanned, WrittenAlgorithm};
+use crate::racoon::ast::{IdKind, SaInfoBlock, SaInfoOption, SaInfoSide, Spanned, WrittenAlgorithm};
 use crate::racoon::lexer::Kind;
+
+/// Protocols that have no ports, and one family each.
+const ICMP: u8 = 1;
+const ICMP6: u8 = 58;
+/// racoon's number for any protocol, which it wrote as 0 on the wire.
+const ANY: u8 = 255;
 
 pub(super) const OPTIONS: &[(&str, u8)] = &[
     ("pfs_group", 0),
@@ -82,7 +88,14 @@ impl Parser<'_, '_> {
                 self.next();
                 self.sainfo_net()
             }
-            (Kind::Word, "fqdn" | "user_fqdn" | "keyid") => Ok(SaInfoSide::Id(self.identifier()?)),
+            (Kind::Word, "fqdn" | "user_fqdn" | "keyid") => {
+                let mut id = self.identifier()?;
+                // racoon took the text itself here, not the file of that name.
+                if id.kind == IdKind::KeyIdFile {
+                    id.kind = IdKind::KeyIdTag;
+                }
+                Ok(SaInfoSide::Id(id))
+            }
             (Kind::Word, "asn1dn") => {
                 self.error(token.span, "a distinguished name cannot be one end of a sainfo");
                 Err(Failed)
@@ -109,8 +122,21 @@ impl Parser<'_, '_> {
             }
             last = Some(end.value.addr);
         }
+        let start = self.peek().span.start;
         let port = self.sainfo_port()?;
         let protocol = self.protocol()?;
+        let span = start..self.lexer.last_end;
+        match (protocol, addr.is_ipv4()) {
+            (ICMP, false) | (ICMP6, true) => {
+                self.error(span, "`icmp` is for IPv4 and `icmp6` for IPv6");
+                return Err(Failed);
+            }
+            (ICMP | ICMP6, _) if port.is_some() => {
+                self.error_with_help(span, "this protocol has no ports", "write no port, or `[any]`");
+                return Err(Failed);
+            }
+            _ => {}
+        }
         Ok(SaInfoSide::Net { addr, prefix, last, port, protocol })
     }
 
@@ -136,8 +162,8 @@ impl Parser<'_, '_> {
             ("any", 0),
             ("tcp", 6),
             ("udp", 17),
-            ("icmp", 1),
-            ("icmp6", 58),
+            ("icmp", ICMP),
+            ("icmp6", ICMP6),
             ("esp", 50),
             ("ah", 51),
             ("ipcomp", 108),
@@ -147,10 +173,11 @@ impl Parser<'_, '_> {
         let is_number = self.lexer.octets(&token.span).first().is_some_and(u8::is_ascii_digit);
         if token.kind == Kind::Word && is_number {
             let number = self.number()?;
-            return u8::try_from(number.value).map_err(|_| {
+            let protocol = u8::try_from(number.value).map_err(|_| {
                 self.error(number.span, "a protocol number is at most 255");
                 Failed
-            });
+            })?;
+            return Ok(if protocol == ANY { 0 } else { protocol });
         }
         let what =
             "a protocol: `any`, a number, `tcp`, `udp`, `icmp`, `icmp6`, `esp`, `ah`, `ipcomp` or `gre`";
@@ -174,7 +201,10 @@ impl Parser<'_, '_> {
                 self.algorithms(algorithms::AUTHENTICATION_NAMES, "an authentication algorithm")?,
             ),
             _ => {
-                self.algorithms(algorithms::COMPRESSION_NAMES, "`deflate`")?;
+                let all = self.algorithms(algorithms::COMPRESSION_NAMES, "`deflate`")?;
+                if let Some(one) = all.iter().find(|one| one.bits.is_some()) {
+                    self.error(one.span.clone(), format!("`{}` takes no key length", one.name));
+                }
                 SaInfoOption::Compression
             }
         };

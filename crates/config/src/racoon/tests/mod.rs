@@ -9,6 +9,7 @@ use crate::files::Memory;
 use crate::net::{Endpoint, IpNet};
 
 mod files;
+mod grammar;
 mod leniency;
 mod options;
 mod remotes;
