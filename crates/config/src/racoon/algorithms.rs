@@ -209,7 +209,8 @@ pub(crate) fn authentication(name: &str) -> Fate<IntegId> {
 
 /// What becomes of a Diffie-Hellman group, by name or number. The numbers above 18 and their names are an extension.
 pub(crate) fn group(written: &str) -> Fate<KeId> {
-    match written {
+    let is_number = written.bytes().all(|octet| octet.is_ascii_digit());
+    match if is_number { written.trim_start_matches('0') } else { written } {
         "modp768" | "1" | "modp1024" | "2" | "modp1536" | "5" => Fate::Weak,
         "modp2048" | "14" => Fate::Sound(KeId::MODP2048),
         "modp3072" | "15" => Fate::Sound(KeId::MODP3072),
@@ -300,9 +301,10 @@ mod tests {
             assert!(!matches!(hash(name), Fate::Refused(_)), "{name}");
             assert!(!matches!(authentication(&format!("hmac_{name}")), Fate::Refused(_)), "{name}");
         }
-        for number in ["22", "23", "24", "0", "99", "modp99", ""] {
+        for number in ["22", "23", "24", "0", "00", "99", "0x0e", "0modp2048", "modp99", ""] {
             assert!(matches!(group(number), Fate::Refused(_)), "{number}");
         }
+        assert_eq!((group("014"), group("02")), (group("14"), Fate::Weak));
     }
 
     #[test]

@@ -119,6 +119,7 @@ impl Parser<'_, '_> {
     }
 
     fn remote_option(&mut self) -> Parsed<Spanned<RemoteOption>> {
+        self.commas();
         let token = self.peek();
         if matches!(
             self.lexer.text(&token.span),
@@ -168,8 +169,17 @@ impl Parser<'_, '_> {
                 self.word_option(name.value)?
             }
         };
+        self.commas();
         self.semicolon()?;
         Ok(Spanned { value, span: name.span })
+    }
+
+    /// Takes commas that stand where none belongs: of those in a remote's own options racoon's lexer told nobody.
+    fn commas(&mut self) {
+        while self.at(b',') {
+            let token = self.next();
+            self.warn(token.span, "`,` means nothing here: it is passed over");
+        }
     }
 
     /// Options whose value is one word.
@@ -220,9 +230,16 @@ impl Parser<'_, '_> {
 
     fn exchange_modes(&mut self) -> Parsed<RemoteOption> {
         const MODES: &[(&str, ())] = &[("main", ()), ("aggressive", ()), ("base", ())];
+        self.commas();
         self.keyword(MODES, "`main`, `aggressive` or `base`")?;
-        while self.eat(b',') || self.peek().kind == Kind::Word {
+        loop {
+            if self.eat(b',') {
+                self.commas();
+            }
             let token = self.peek();
+            if token.kind != Kind::Word {
+                break;
+            }
             // A forgotten `;`: the next line's option is no exchange mode.
             if self.lexer.newline_before(token.span.start)
                 && !MODES.iter().any(|(mode, ())| *mode == self.lexer.text(&token.span))
@@ -357,12 +374,16 @@ impl Parser<'_, '_> {
         let kind = self.option_name(KINDS, "`address`, `fqdn`, `user_fqdn`, `keyid` or `asn1dn`")?;
         let (mut id, start) = (kind.value, kind.span.start);
         let token = self.peek();
+        let is_qualifier = matches!(self.lexer.text(&token.span), "tag" | "file");
         if id == IdKind::KeyIdFile && token.kind == Kind::Word && !self.is_address_like(&token.span) {
             let qualifier = self.keyword(
                 &[("tag", IdKind::KeyIdTag), ("file", IdKind::KeyIdFile)],
                 "`tag`, `file` or a string",
             )?;
             id = qualifier.value;
+        } else if token.kind == Kind::Word && is_qualifier {
+            self.next();
+            self.warn(token.span, "this word belongs to `keyid` alone: it is passed over");
         }
         let value = self.identifier_value()?;
         Ok(WrittenId { kind: id, span: start..self.lexer.last_end, value })

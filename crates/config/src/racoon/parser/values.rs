@@ -9,8 +9,22 @@ use crate::racoon::ast::{Spanned, Text, WrittenAlgorithm};
 use crate::racoon::lexer::Kind;
 use crate::spelling::nearest;
 
+/// Units of time and their seconds.
+const UNITS: &[(&str, u64)] = &[
+    ("sec", 1),
+    ("secs", 1),
+    ("second", 1),
+    ("seconds", 1),
+    ("min", 60),
+    ("mins", 60),
+    ("minute", 60),
+    ("minutes", 60),
+    ("hour", 3600),
+    ("hours", 3600),
+];
+
 impl Parser<'_, '_> {
-    /// Takes one keyword of a table. A number or an address may be glued to it: `aes128`, `dpd_delay30`.
+    /// Takes one keyword of a table. A number, a time or an address may be glued to it: `aes128`, `time30min`.
     pub(super) fn keyword<T: Copy>(&mut self, table: &[(&'static str, T)], what: &str) -> Parsed<Spanned<T>> {
         let token = self.peek();
         if token.kind != Kind::Word {
@@ -20,8 +34,8 @@ impl Parser<'_, '_> {
         let glued = |keyword: &str| {
             let rest = word.strip_prefix(keyword);
             rest.is_some_and(|rest| {
-                rest.starts_with(|first: char| first.is_ascii_digit() || first == ':')
-                    && rest.bytes().all(|octet| octet.is_ascii_digit())
+                let unit = rest.trim_start_matches(|octet: char| octet.is_ascii_digit());
+                unit.len() < rest.len() && (unit.is_empty() || UNITS.iter().any(|(name, _)| *name == unit))
                     || parse_address(rest).is_some()
             })
         };
@@ -106,18 +120,6 @@ impl Parser<'_, '_> {
 
     /// A number with its unit: `10 sec`, `8 hours`.
     pub(super) fn time(&mut self) -> Parsed<Spanned<Duration>> {
-        const UNITS: &[(&str, u64)] = &[
-            ("sec", 1),
-            ("secs", 1),
-            ("second", 1),
-            ("seconds", 1),
-            ("min", 60),
-            ("mins", 60),
-            ("minute", 60),
-            ("minutes", 60),
-            ("hour", 3600),
-            ("hours", 3600),
-        ];
         let number = self.number_in_words("a time, such as `30 sec`")?;
         if self.at(b';') {
             let token = self.peek();

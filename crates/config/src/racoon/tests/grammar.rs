@@ -2,12 +2,68 @@
 
 use super::*;
 
+/// A remote with this `exchange_mode` line.
+fn with_mode(line: &str) -> String {
+    format!("remote anonymous {{ {line} {PROPOSAL} }}")
+}
+
 fn sainfo(selector: &str) -> String {
     format!("sainfo {selector} {SAINFO}\n")
 }
 
 fn sainfo_said(selector: &str) -> String {
     said(&sainfo(selector))
+}
+
+#[test]
+fn commas_between_the_words_of_a_remote_mean_nothing() {
+    for line in
+        ["exchange_mode main,;", "exchange_mode , main, aggressive ,, base;", "exchange_mode main base,;"]
+    {
+        let said = said(&with_mode(line));
+        assert!(!said.contains("error: "), "{line}: {said}");
+    }
+    let (found, all) = parse_text(&remote_text("\n, passive on;\ndpd_delay 20,;\nph1id 7;"), &Memory::new());
+    let remote = found.unwrap_or_else(|| panic!("{all}")).remotes.remove(0);
+    assert_eq!((remote.passive, remote.dpd_delay), (true, Some(Duration::from_secs(20))));
+    assert!(
+        all.contains("4:1: warning: `,` means nothing here") && all.contains("5:13: warning: `,`"),
+        "{all}"
+    );
+    assert!(said(&with_mode("exchange_mode ,;")).contains("expected `main`, `aggressive` or `base`"));
+    assert!(said(&with_mode("exchange_mode main, passive on;")).contains("error: "));
+}
+
+#[test]
+fn numbers_are_decimal_whatever_zeros_they_begin_with() {
+    let text = remote_text("dpd_delay 010; lifetime time 08 hours;").replace("modp3072", "0014");
+    let remote = config(&text).remotes.remove(0);
+    assert_eq!(remote.dpd_delay, Some(Duration::from_secs(10)));
+    assert_eq!(remote.proposals[0].ke, [KeId::MODP2048]);
+    assert_eq!(remote.lifetime, Duration::from_secs(28800));
+    assert!(remote_said("dpd_delay 0x10;").contains("error: "));
+}
+
+#[test]
+fn a_time_may_be_glued_to_the_word_before_it() {
+    let config =
+        config(&format!("timer {{ phase130sec; interval5min; }} {}", remote_text("lifetime time24hours;")));
+    assert_eq!(config.timers.phase1, Some(Duration::from_secs(30)));
+    assert_eq!(config.timers.interval, Some(Duration::from_secs(300)));
+    assert_eq!(config.remotes[0].lifetime, Duration::from_secs(86400));
+    assert!(said("timer { phase130days; }").contains("error: "));
+}
+
+#[test]
+fn the_words_tag_and_file_are_for_key_ids() {
+    let (found, said) = parse_text(
+        &remote_text("\nmy_identifier fqdn tag \"a\"; peers_identifier address file 192.0.2.1;"),
+        &Memory::new(),
+    );
+    let remote = found.unwrap_or_else(|| panic!("{said}")).remotes.remove(0);
+    assert_eq!(remote.my_identifier, Identifier::Fqdn("a".into()));
+    assert_eq!(remote.peers_identifiers, [Identifier::Address(Some(address("192.0.2.1")))]);
+    assert_eq!(said.matches("warning: this word belongs to `keyid` alone").count(), 2, "{said}");
 }
 
 #[test]
