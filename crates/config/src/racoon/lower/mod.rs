@@ -212,7 +212,13 @@ impl Lowering<'_> {
 
     fn privsep(&mut self, source: &Arc<Source>, span: Range<usize>, options: Vec<Spanned<PrivsepOption>>) {
         self.uses(Feature::Privsep, source, &span);
-        let mut privsep = Privsep { place: source.place(span.start), user: None, group: None, chroot: None };
+        // A second block adds to the first, and overrides it.
+        let mut privsep = self.config.privsep.take().unwrap_or_else(|| Privsep {
+            place: source.place(span.start),
+            user: None,
+            group: None,
+            chroot: None,
+        });
         for option in options {
             match option.value {
                 PrivsepOption::User(user) => privsep.user = Some(user),

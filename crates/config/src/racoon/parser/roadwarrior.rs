@@ -59,6 +59,7 @@ const LDAP: &[(&str, Value)] = &[
     ("attr_mask", Value::Text),
     ("attr_group", Value::Text),
     ("attr_member", Value::Text),
+    ("attr_device", Value::Text),
 ];
 
 impl Parser<'_, '_> {

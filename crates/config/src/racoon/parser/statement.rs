@@ -165,10 +165,13 @@ impl Parser<'_, '_> {
     }
 
     fn gss_id_encoding(&mut self) -> Parsed<()> {
-        let name = self.keyword(&[("latin1", false), ("utf", true)], "`latin1` or `utf-16le`")?;
+        let what = "`latin1` or `utf-16le`";
         // `-` is a token of its own.
-        if name.value && !(self.eat(b'-') && self.keyword(&[("16le", ())], "`utf-16le`").is_ok()) {
-            return Err(Failed);
+        if self.keyword(&[("latin1", false), ("utf", true)], what)?.value {
+            if !self.eat(b'-') {
+                return Err(self.expected(what));
+            }
+            self.keyword(&[("16le", ())], what)?;
         }
         self.semicolon()
     }
@@ -194,6 +197,10 @@ impl Parser<'_, '_> {
                 };
                 let (owner, group) = (name("the owner")?, name("the group")?);
                 let mode = if self.at(b';') { None } else { Some(self.permission_bits()?) };
+                if owner.is_some() != mode.is_some() || group.is_some() != mode.is_some() {
+                    let message = "racoon wanted owner, group and mode, or none of them: what is not written is the default";
+                    self.warn(path.span.clone(), message);
+                }
                 ListenOption::AdminSocket { path, owner, group, mode }
             }
         };
@@ -251,11 +258,24 @@ impl Parser<'_, '_> {
         Ok(Spanned { value: (), span: name.span })
     }
 
+    /// A name in quotes, or a number.
+    fn account(&mut self, what: &str) -> Parsed<String> {
+        let token = self.peek();
+        let account = self.text_or_word(what)?;
+        if token.kind == Kind::Word && !account.bytes().all(|octet| octet.is_ascii_digit()) {
+            self.warn(
+                token.span,
+                format!("{what} that is no number belongs in quotes: it is taken as written"),
+            );
+        }
+        Ok(account)
+    }
+
     fn privsep_option(&mut self) -> Parsed<Spanned<PrivsepOption>> {
         let name = self.option_name(PRIVSEP, "`user`, `group` or `chroot`")?;
         let value = match name.value {
-            0 => PrivsepOption::User(self.text_or_word("a user")?),
-            1 => PrivsepOption::Group(self.text_or_word("a group")?),
+            0 => PrivsepOption::User(self.account("a user")?),
+            1 => PrivsepOption::Group(self.account("a group")?),
             _ => PrivsepOption::Chroot(self.text_not_empty("a directory")?),
         };
         self.semicolon()?;

@@ -55,6 +55,43 @@ fn a_time_may_be_glued_to_the_word_before_it() {
 }
 
 #[test]
+fn a_statement_that_is_left_out_has_its_error() {
+    for statement in ["gss_id_enc utf8;", "gss_id_enc utf;", "gss_id_enc utf-16;", "gss_id_enc utf-16be;"] {
+        assert!(
+            said(statement).contains("error: expected `latin1` or `utf-16le`"),
+            "{statement}: {}",
+            said(statement)
+        );
+    }
+    assert_eq!(said("gss_id_enc utf-16le; gss_id_enc latin1;"), "");
+}
+
+#[test]
+fn privsep_blocks_add_up() {
+    let privsep = config("privsep { user \"a\"; group \"b\"; }\nprivsep { chroot \"/c\"; user 7; }").privsep;
+    let privsep = privsep.unwrap_or_else(|| panic!("no privsep"));
+    assert_eq!((privsep.user.as_deref(), privsep.group.as_deref()), (Some("7"), Some("b")));
+    assert_eq!((privsep.chroot.as_deref(), privsep.place.line), (Some(Path::new("/c")), 1));
+}
+
+#[test]
+fn what_racoon_wanted_otherwise_is_told() {
+    assert!(
+        said("privsep { user nobody; }")
+            .starts_with("1:16: warning: a user that is no number belongs in quotes")
+    );
+    assert_eq!(said("privsep { user \"nobody\"; group 7; }"), "");
+    for rest in ["\"root\" \"adm\"", "\"root\"", "0660", "\"root\" 0660"] {
+        let said = said(&format!("listen {{ adminsock \"/s\" {rest}; }}"));
+        assert!(
+            said.starts_with("1:20: warning: racoon wanted owner, group and mode, or none"),
+            "{rest}: {said}"
+        );
+    }
+    assert_eq!(said("listen { adminsock \"/s\"; adminsock \"/s\" \"root\" \"adm\" 0660; }"), "");
+}
+
+#[test]
 fn the_words_tag_and_file_are_for_key_ids() {
     let (found, said) = parse_text(
         &remote_text("\nmy_identifier fqdn tag \"a\"; peers_identifier address file 192.0.2.1;"),
@@ -143,4 +180,9 @@ fn ports_do_not_tell_sainfos_apart() {
         "{said}"
     );
     assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn the_newest_line_of_racoon_has_one_more_attribute_of_ldap() {
+    assert!(!said("ldapcfg { attr_device \"x\"; }").contains("error: "));
 }
