@@ -458,7 +458,13 @@ pub const OPTIONS: &[OptionRow] = &{
             AsBefore,
             "as `dh_group`; the first child of an IKE SA is keyed from the IKE SA's own exchange (RFC 7296 §1.2)",
         ),
-        wish(SaInfo, "remoteid 16;", AsBefore, Feature::RemoteId, ""),
+        wish(
+            SaInfo,
+            "remoteid 16;",
+            AsBefore,
+            Feature::RemoteId,
+            "for remotes with this `ph1id` only; without it a sainfo is for every remote (racoon: for those without a `ph1id`)",
+        ),
         row(
             SaInfo,
             "lifetime time 1 hour;",

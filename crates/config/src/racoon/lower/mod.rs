@@ -49,6 +49,7 @@ pub(super) fn lower(
     }
     lowering.finish_remotes();
     lowering.finish_sainfos();
+    lowering.finish_tags();
     lowering.config
 }
 
@@ -254,6 +255,24 @@ impl Lowering<'_> {
                         )));
                     }
                 }
+            }
+        }
+    }
+
+    /// Warns of tags that no sainfo has: racoon found none for such a remote.
+    fn finish_tags(&mut self) {
+        let tags: BTreeSet<u32> = self.config.sainfos.iter().map(|sainfo| sainfo.remoteid).collect();
+        for remote in self.config.remotes.iter().filter(|remote| !tags.contains(&remote.ph1id)) {
+            if remote.ph1id != 0 && !tags.is_empty() {
+                let message = format!(
+                    "no sainfo has `remoteid {}`, so racoon found none for this remote: those without a `remoteid` are used",
+                    remote.ph1id
+                );
+                self.diagnostics.push(Diagnostic::about_place(
+                    Severity::Warning,
+                    remote.place.clone(),
+                    message,
+                ));
             }
         }
     }

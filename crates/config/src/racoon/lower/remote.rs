@@ -94,6 +94,15 @@ fn inherited_by(name: &RemoteName) -> Vec<String> {
     }
 }
 
+/// What the block that `inherit` names may be found by: in quotes also the names that racoon gave to those that have none.
+fn parents(name: &RemoteName) -> Vec<String> {
+    let mut keys = inherited_by(name);
+    if let RemoteName::Named(name) = name {
+        keys.push(name.clone());
+    }
+    keys
+}
+
 impl Draft {
     fn new(source: &Arc<Source>, span: Range<usize>, name: RemoteName) -> Self {
         Self {
@@ -153,7 +162,7 @@ impl Lowering<'_> {
     ) {
         let mut draft = Draft::new(source, span.clone(), block.name.value.clone());
         if let Some(parent) = &block.inherit {
-            let at = inherited_by(&parent.value).iter().find_map(|key| self.draft_of.get(key).copied());
+            let at = parents(&parent.value).iter().find_map(|key| self.draft_of.get(key).copied());
             match at.and_then(|at| self.drafts.get(at)) {
                 Some(parent) => {
                     draft = Draft {
@@ -226,8 +235,13 @@ impl Lowering<'_> {
                 }
             }
             RemoteOption::PeersIdentifier(id) => {
-                if !core::mem::replace(&mut once.peers_identifier, true) {
+                if !core::mem::replace(&mut once.peers_identifier, true)
+                    && !draft.peers_identifiers.is_empty()
+                {
                     draft.peers_identifiers.clear();
+                    let message =
+                        "this `peers_identifier` replaces the inherited ones (racoon accepted those as well)";
+                    self.warn(source, span, message);
                 }
                 draft.peers_identifiers.extend(self.identifier(source, directory, &id));
             }
@@ -465,7 +479,8 @@ impl Lowering<'_> {
 
     fn check_identities(&mut self, draft: &Draft, remote: &Remote) {
         let (source, span) = (&draft.source, draft.span.clone());
-        if remote.my_identifier == Identifier::Asn1Dn(None) && remote.certificates.is_empty() {
+        let has_x509 = remote.certificates.iter().any(|own| matches!(own, OwnCertificate::X509 { .. }));
+        if remote.my_identifier == Identifier::Asn1Dn(None) && !has_x509 {
             let message = "`my_identifier asn1dn` without a value is the certificate's subject, but there is no certificate";
             self.error_with_help(
                 source,

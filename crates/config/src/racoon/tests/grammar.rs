@@ -183,6 +183,50 @@ fn ports_do_not_tell_sainfos_apart() {
 }
 
 #[test]
+fn a_name_in_quotes_finds_the_blocks_that_racoon_named_itself() {
+    let text = format!(
+        "remote anonymous {{ exchange_mode main; dpd_delay 9; {PROPOSAL} }}
+        remote 192.0.2.1 {{ exchange_mode main; dpd_delay 8; {PROPOSAL} }}
+        remote \"a\" inherit \"anonymous\" {{ remote_address 192.0.2.3; }} remote \"b\" inherit \"192.0.2.1[500]\";"
+    );
+    let delays: Vec<_> =
+        config(&text).remotes.iter().filter_map(|remote| Some(remote.dpd_delay?.as_secs())).collect();
+    assert_eq!(delays, [9, 8, 9, 8]);
+    let own = format!(
+        "remote anonymous {{ exchange_mode main; dpd_delay 9; {PROPOSAL} }} remote \"anonymous\" {{ exchange_mode main; dpd_delay 7; {PROPOSAL} }} remote \"a\" inherit \"anonymous\";"
+    );
+    assert_eq!(config(&own).remotes[2].dpd_delay, Some(Duration::from_secs(7)));
+}
+
+#[test]
+fn identifiers_that_replace_inherited_ones_are_told() {
+    let text = format!(
+        "remote \"a\" {{ exchange_mode main; peers_identifier fqdn \"p\"; {PROPOSAL} }}
+remote \"b\" inherit \"a\" {{ remote_address 192.0.2.1; peers_identifier fqdn \"q\"; peers_identifier fqdn \"r\"; }}"
+    );
+    let said: String = said(&text).lines().filter(|line| line.contains("inherited")).collect();
+    assert!(said.starts_with("3:52: warning: this `peers_identifier` replaces the inherited ones"), "{said}");
+    assert_eq!(said.matches("warning").count(), 1, "{said}");
+}
+
+#[test]
+fn a_plain_rsa_key_has_no_subject_to_be_called_by() {
+    let key = "certificate_type plain_rsa \"k\"; peers_certfile plain_rsa \"p\";";
+    let rsasig = |id: &str| said(&remote_text(&format!("{key} {id}")).replace("pre_shared_key", "rsasig"));
+    assert!(rsasig("my_identifier asn1dn;").contains("error: `my_identifier asn1dn` without a value"));
+    assert!(!rsasig("my_identifier asn1dn \"CN=a\";").contains("error: "));
+}
+
+#[test]
+fn a_tag_that_no_sainfo_has_is_told() {
+    let remote = remote_text("ph1id 7;");
+    let tagged = sainfo("anonymous").replace('{', "{ remoteid 7;");
+    let said = |text: &str| said(text).contains("1:1: warning: no sainfo has `remoteid 7`");
+    assert!(said(&format!("{remote} {}", sainfo("anonymous"))));
+    assert!(!said(&format!("{remote} {tagged}")) && !said(&remote));
+}
+
+#[test]
 fn the_newest_line_of_racoon_has_one_more_attribute_of_ldap() {
     assert!(!said("ldapcfg { attr_device \"x\"; }").contains("error: "));
 }

@@ -267,7 +267,7 @@ fn what_cannot_be_used_is_refused_with_its_place_and_a_reason() {
     }
     let unnamed = "my_identifier asn1dn; certificate_type plain_rsa \"own.key\";";
     let said = refusal(&files(&pki), &racoon("192.0.2.2", unnamed, &["rsasig"]));
-    assert!(said.contains("a certificate, and there is none"), "{said}");
+    assert!(said.contains("the certificate's subject, but there is no certificate"), "{said}");
 }
 
 #[test]
