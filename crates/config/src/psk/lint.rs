@@ -51,9 +51,19 @@ pub(super) fn meant_address(id: &[u8]) -> Option<String> {
     let text = str::from_utf8(id).ok()?;
     let bare = text.split_once('[').map_or(text, |(address, _)| address);
     let bare = bare.trim_end_matches([':', '=', ',', ';']);
-    let address: IpAddr = bare.parse().or_else(|_| text.parse()).ok()?;
+    let address: IpAddr =
+        bare.parse().or_else(|_| text.parse()).or_else(|_| without_zeros(bare).parse()).ok()?;
     let right = address.to_string();
     (right != text).then_some(right)
+}
+
+/// An IPv4 address without the zeros that its numbers begin with: racoon's text for a peer had none.
+fn without_zeros(text: &str) -> String {
+    let numbers = text.split('.').map(|number| match number.trim_start_matches('0') {
+        "" if !number.is_empty() => "0",
+        rest => rest,
+    });
+    numbers.collect::<Vec<_>>().join(".")
 }
 
 /// What about a key as it is written looks as if it were meant not to be part of it.

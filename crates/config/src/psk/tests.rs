@@ -261,6 +261,8 @@ fn slips_that_racoon_passed_over_are_named_and_show_no_key() {
         ("192.0.2.1=", "192.0.2.1"),
         ("2001:DB8::1", "2001:db8::1"),
         ("2001:db8:0::1", "2001:db8::1"),
+        ("192.0.2.01", "192.0.2.1"),
+        ("010.00.0.1", "10.0.0.1"),
     ] {
         let said = said(format!("{id} {GOOD}\n"));
         assert!(said.contains(&format!("no peer is called `{id}`")), "{said}");
