@@ -118,7 +118,8 @@ fn is_named(certificate: &Certificate, id: &LocalId) -> bool {
 /// Who the peer must be: identities, and descriptions of distinguished names.
 type Expected = (Vec<Identity>, Vec<Arc<dyn NamePattern>>);
 
-/// Who the peer must be; nothing unless `verify_identifier on`: then the key or the certificate alone says it.
+/// Who the peer must be; nothing unless `verify_identifier on` and identities are written: then the key or the certificate alone
+/// says it. As in racoon, `peers_identifier address` without a value is any identity; where the remote has an address, it is that.
 fn expected(remote: &Remote, said: &mut Diagnostics) -> Expected {
     let (mut ids, mut names) = Expected::default();
     if !remote.verify_identifier {
@@ -128,8 +129,10 @@ fn expected(remote: &Remote, said: &mut Diagnostics) -> Expected {
         match (written, remote.selector.address()) {
             (Identifier::Address(None), Some(endpoint)) => ids.push(Identity::address(endpoint.addr)),
             (Identifier::Address(None), None) => {
-                let message = "`peers_identifier address` without an address needs a remote with one";
-                error(said, &remote.place, message);
+                let message =
+                    "`peers_identifier address` without an address, in a remote without one, is any identity";
+                said.push(Diagnostic::about_place(Severity::Warning, remote.place.clone(), message));
+                return Expected::default();
             }
             (Identifier::Asn1Dn(written), _) => {
                 let read = written.as_ref().map(|written| DistinguishedName::from_der(written.der()));
@@ -140,9 +143,6 @@ fn expected(remote: &Remote, said: &mut Diagnostics) -> Expected {
             }
             (written, _) => ids.extend(identity(written)),
         }
-    }
-    if ids.is_empty() && names.is_empty() && !said.has_errors() {
-        error(said, &remote.place, "`verify_identifier on` without a `peers_identifier` lets nobody in");
     }
     (ids, names)
 }

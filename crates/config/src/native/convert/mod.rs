@@ -383,7 +383,10 @@ impl Writer {
                 self.key("verify-peer-id", "false");
             }
         } else if remote.verify_identifier {
-            self.lose(&remote.place, "`verify_identifier on` without a `peers_identifier` lets nobody in");
+            self.lose(
+                &remote.place,
+                "`verify_identifier on` without a `peers_identifier`, which compared nothing",
+            );
         }
     }
 
