@@ -190,14 +190,14 @@ pub const OPTIONS: &[OptionRow] = &{
             "isakmp 192.0.2.1 [500];",
             AsBefore,
             Feature::ListenAddresses,
-            "none at all: every local address",
+            "none at all: every local address; without `isakmp_natt` port 4500 is at the same addresses (racoon: nowhere)",
         ),
         wish(
             Listen,
             "isakmp_natt 192.0.2.1 [4500];",
             AsBefore,
             Feature::ListenAddresses,
-            "without a port 4500 (racoon 0.8.2 took 500)",
+            "without a port 4500 (racoon 0.8.2 took 500); without `isakmp` port 500 is at the same addresses",
         ),
         wish(Listen, "strict_address;", AsBefore, Feature::StrictAddress, ""),
         wish(

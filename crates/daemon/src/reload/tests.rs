@@ -357,7 +357,8 @@ fn timers_and_ports_reach_the_engine() {
     let configuration = configuration(&text, "", None);
     let also = Some(Ports { ike: 2500, natt: 24_500 });
     let listens = configuration.listens(PortsAsked { ike: None, natt: Some(14_500), also }).unwrap();
-    assert_eq!(listens.len(), 6);
+    let shown: Vec<String> = listens.iter().map(|listen| listen.address.to_string()).collect();
+    assert_eq!(shown, ["192.0.2.1:1500", "192.0.2.1:14500", "192.0.2.1:2500", "192.0.2.1:24500"]);
     let config = configuration.endpoint(&listens, also, 7);
     assert_eq!((config.ports, config.also), (Ports { ike: 1500, natt: 14_500 }, also));
     assert_eq!(config.boot_epoch, 7);

@@ -16,8 +16,11 @@ use super::include::Placed;
 use super::model::{AdminSocket, DEFAULT_CERTIFICATE_DIR, DEFAULT_PRE_SHARED_KEY, Privsep, RacoonConfig};
 use crate::diag::{Diagnostic, Diagnostics, Severity, Source};
 use crate::files::Files;
+use crate::net::Endpoint;
 use remote::Draft;
 
+/// The port of a remote that names none.
+const IKE_PORT: u16 = 500;
 /// Where a relative pid file is.
 const PID_DIR: &str = "/var/run";
 /// Where a relative admin socket is.
@@ -47,6 +50,7 @@ pub(super) fn lower(
         lowering.path(&placed);
         lowering.statement(placed);
     }
+    lowering.finish_listen();
     lowering.finish_remotes();
     lowering.finish_sainfos();
     lowering.finish_tags();
@@ -175,6 +179,18 @@ impl Lowering<'_> {
         }
     }
 
+    /// Addresses of one kind alone are those of the other too: racoon listened at no others, and an exchange that began on
+    /// one port may have to go on at the other.
+    fn finish_listen(&mut self) {
+        let listen = &mut self.config.listen;
+        let usual = |all: &[Endpoint]| all.iter().map(|one| Endpoint { port: None, ..one.clone() }).collect();
+        if listen.isakmp.is_empty() {
+            listen.isakmp = usual(&listen.isakmp_natt);
+        } else if listen.isakmp_natt.is_empty() {
+            listen.isakmp_natt = usual(&listen.isakmp);
+        }
+    }
+
     fn timers(&mut self, source: &Arc<Source>, options: Vec<Spanned<TimerOption>>) {
         for option in options {
             match &option.value {
@@ -249,7 +265,8 @@ impl Lowering<'_> {
                     ))),
                 },
                 Some(endpoint) => {
-                    if let Some(first) = first_of.insert((endpoint.addr, endpoint.port), remote.place.clone()) {
+                    let port = endpoint.port.unwrap_or(IKE_PORT);
+                    if let Some(first) = first_of.insert((endpoint.addr, port), remote.place.clone()) {
                         self.diagnostics.push(say(format!(
                             "a second block for {endpoint} (the first is at {first}): the first is used to initiate"
                         )));
