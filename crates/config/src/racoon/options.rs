@@ -345,7 +345,7 @@ pub const OPTIONS: &[OptionRow] = &{
             AsBefore,
             "of the IKE SA, which is rekeyed before; unset, 8 hours",
         ),
-        row(Remote, "lifetime byte 5 MB;", Refused, "it was never supported"),
+        row(Remote, "lifetime byte 5 MB;", Refused, "racoon 0.8 had given it up too"),
         row(Remote, "nat_traversal on;", AsBefore, "also when unset (racoon: off)"),
         wish(
             Remote,
@@ -471,7 +471,7 @@ pub const OPTIONS: &[OptionRow] = &{
             AsBefore,
             "of a child SA, which is rekeyed before; unset, 8 hours",
         ),
-        row(SaInfo, "lifetime byte 5 MB;", Refused, "it was never supported"),
+        row(SaInfo, "lifetime byte 5 MB;", Refused, "racoon 0.8 had given it up too"),
         row(SaInfo, "encryption_algorithm aes 256, aes 128;", AsBefore, "in order of preference"),
         row(
             SaInfo,

@@ -93,7 +93,11 @@ impl Lowering<'_> {
             match &option.value {
                 ProposalOption::Lifetime(time) => lines.lifetime = Some(*time),
                 ProposalOption::LifetimeByte => {
-                    self.error(source, span, "`lifetime byte` was never supported: write `lifetime time`");
+                    self.error(
+                        source,
+                        span,
+                        "`lifetime byte` is not supported, nor was it by racoon 0.8: write `lifetime time`",
+                    );
                 }
                 ProposalOption::Encryption(value) => {
                     lines.encryption = Some(Spanned { value: value.clone(), span });

@@ -289,7 +289,11 @@ impl Lowering<'_> {
                 self.warn(source, span, message);
             }
             Remark::LifetimeByte => {
-                self.error(source, span, "`lifetime byte` was never supported: write `lifetime time`");
+                self.error(
+                    source,
+                    span,
+                    "`lifetime byte` is not supported, nor was it by racoon 0.8: write `lifetime time`",
+                );
             }
             Remark::RekeyOff => {
                 let message = "`rekey off` is passed over: in IKEv2 the child SAs would end with the IKE SA";

@@ -103,7 +103,11 @@ impl Lowering<'_> {
                 }
                 SaInfoOption::Lifetime(time) => lines.lifetime = Some(time),
                 SaInfoOption::LifetimeByte => {
-                    self.error(source, span, "`lifetime byte` was never supported: write `lifetime time`");
+                    self.error(
+                        source,
+                        span,
+                        "`lifetime byte` is not supported, nor was it by racoon 0.8: write `lifetime time`",
+                    );
                 }
                 SaInfoOption::Encryption(value) => lines.encryption.push(Spanned { value, span }),
                 SaInfoOption::Authentication(value) => lines.authentication.push(Spanned { value, span }),

@@ -300,7 +300,7 @@ impl Parser<'_, '_> {
         Ok(RemoteOption::Script(path, event.value))
     }
 
-    /// What stands behind `lifetime`: a time, or nothing for the byte count that racoon never supported.
+    /// What stands behind `lifetime`: a time, or nothing for the byte count that racoon had given up.
     pub(super) fn lifetime(&mut self) -> Parsed<Option<core::time::Duration>> {
         let time = self.option_name(&[("time", true), ("byte", false)], "`time`")?.value;
         if !time {
