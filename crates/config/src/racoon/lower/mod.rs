@@ -63,8 +63,8 @@ struct Lowering<'a> {
     drafts: Vec<Draft>,
     /// The last draft for each key that those who inherit look for.
     draft_of: BTreeMap<String, usize>,
-    /// Lines about which a warning was given: inherited ones are lowered again.
-    warned: BTreeSet<(Arc<str>, usize)>,
+    /// Warnings that were given, and where: inherited lines are lowered again.
+    warned: BTreeSet<(Arc<str>, usize, String)>,
     used: BTreeSet<(Feature, Arc<str>, usize)>,
     config: RacoonConfig,
 }
@@ -94,15 +94,17 @@ impl Lowering<'_> {
 
     /// Warns once about a weak algorithm that is replaced.
     fn warn_weak(&mut self, source: &Arc<Source>, span: Range<usize>, message: impl Into<String>) {
-        if self.warned.insert((Arc::clone(source.name()), span.start)) {
+        let message = message.into();
+        if self.warned.insert((Arc::clone(source.name()), span.start, message.clone())) {
             let warning = Diagnostic::at(Severity::Warning, source, span, message);
             self.diagnostics.push(warning.about_weak_algorithm());
         }
     }
 
-    /// Warns once about a place, however often it is lowered.
+    /// Says something of a place once, however often it is lowered.
     fn warn(&mut self, source: &Arc<Source>, span: Range<usize>, message: impl Into<String>) {
-        if self.warned.insert((Arc::clone(source.name()), span.start)) {
+        let message = message.into();
+        if self.warned.insert((Arc::clone(source.name()), span.start, message.clone())) {
             self.diagnostics.push(Diagnostic::at(Severity::Warning, source, span, message));
         }
     }

@@ -497,6 +497,13 @@ impl Lowering<'_> {
             let message = "`verify_identifier on` without a `peers_identifier`: there is nothing to compare the peer's identity with";
             self.warn(source, span.clone(), message);
         }
+        if remote.verify_identifier
+            && remote.selector.address().is_some()
+            && remote.peers_identifiers.contains(&Identifier::Address(None))
+        {
+            let message = "`peers_identifier address` without a value is the address of this remote (racoon took any identity)";
+            self.warn(source, span.clone(), message);
+        }
         if !draft.uses_signatures(remote) {
             return;
         }
@@ -519,7 +526,7 @@ impl Lowering<'_> {
             let message =
                 "`verify_identifier` is off, but a peer's identity must be in its certificate all the same";
             // Once for a whole configuration: nearly every file leaves it off.
-            if self.warned.insert((Arc::from(""), 0)) {
+            if self.warned.insert((Arc::from(""), 0, String::new())) {
                 self.warn(source, span, message);
             }
         }

@@ -254,3 +254,21 @@ fn the_usual_port_is_the_same_written_or_not() {
     assert_eq!(said.matches("a second block for 192.0.2.1[500]").count(), 1, "{said}");
     assert_eq!(said.matches("a second block").count(), 1, "{said}");
 }
+
+#[test]
+fn two_warnings_of_one_place_are_both_given() {
+    let text = remote_text("verify_identifier on;").replace("pre_shared_key", "rsasig");
+    let said = said(&text);
+    assert!(said.contains("1:1: warning: `verify_identifier on` without a `peers_identifier`"), "{said}");
+    assert!(said.contains("1:1: warning: `rsasig` without `certificate_type`"), "{said}");
+}
+
+#[test]
+fn an_address_that_is_not_written_is_the_remotes() {
+    let of = |selector: &str, options: &str| {
+        said(&remote_text(&format!("peers_identifier address; {options}")).replace("anonymous", selector))
+    };
+    let told = "1:1: warning: `peers_identifier address` without a value is the address of this remote";
+    assert!(of("192.0.2.1", "verify_identifier on;").starts_with(told));
+    assert_eq!(of("192.0.2.1", "") + &of("anonymous", "verify_identifier on;"), "");
+}
