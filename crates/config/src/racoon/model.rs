@@ -96,9 +96,11 @@ pub enum LogLevel {
 /// `listen { }`: sockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listen {
-    /// `isakmp`: addresses for plain IKE; a port of `None` is 500. None at all: every local address.
+    /// `isakmp`: addresses for plain IKE; a port of `None` is 500. None at all: those of `isakmp_natt`, or
+    /// every local address if there are none either.
     pub isakmp: Vec<Endpoint>,
-    /// `isakmp_natt`: addresses for encapsulated IKE; a port of `None` is 4500. None at all: every local address.
+    /// `isakmp_natt`: addresses for encapsulated IKE; a port of `None` is 4500. None at all: those of `isakmp`,
+    /// or every local address if there are none either.
     pub isakmp_natt: Vec<Endpoint>,
     /// `strict_address`: a missing address is fatal and changes of addresses are not followed.
     pub strict_address: bool,

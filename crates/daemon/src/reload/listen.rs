@@ -29,15 +29,18 @@ pub(super) fn listens(written: &model::Listen, asked: PortsAsked) -> Result<Vec<
     Ok(all)
 }
 
-fn on_ports(written: &model::Listen, ike_port: u16, natt_port: u16) -> Result<Vec<Listen>, Refusal> {
-    let everywhere = Listen::everywhere(ike_port, natt_port);
+fn on_ports<'a>(written: &'a model::Listen, ike_port: u16, natt_port: u16) -> Result<Vec<Listen>, Refusal> {
+    if written.isakmp.is_empty() && written.isakmp_natt.is_empty() {
+        return Ok(Listen::everywhere(ike_port, natt_port));
+    }
+    // Addresses of one kind alone are those of the other too: racoon listened at no others, and an exchange that began on one
+    // port may have to go on at the other.
+    let or = |one: &'a [Endpoint], other: &'a [Endpoint]| if one.is_empty() { other } else { one };
+    let ike = or(&written.isakmp, &written.isakmp_natt);
+    let natt = or(&written.isakmp_natt, &written.isakmp);
     let mut all = Vec::new();
-    for (written, natt, port) in [(&written.isakmp, false, ike_port), (&written.isakmp_natt, true, natt_port)]
-    {
-        if written.is_empty() {
-            all.extend(everywhere.iter().copied().filter(|listen| listen.natt == natt));
-        }
-        for endpoint in written {
+    for (endpoints, natt, port) in [(ike, false, ike_port), (natt, true, natt_port)] {
+        for endpoint in endpoints {
             let listen = Listen { address: socket_address(endpoint, port)?, natt };
             if !all.contains(&listen) {
                 all.push(listen);
@@ -95,10 +98,26 @@ mod tests {
     #[test]
     fn without_addresses_every_one_of_both_families_is_listened_on() {
         let nothing = model::Listen::default();
-        let all = ["0.0.0.0:500 false", "[::]:500 false", "0.0.0.0:4500 true", "[::]:4500 true"];
+        let all = ["0.0.0.0:500 false", "0.0.0.0:4500 true", "[::]:500 false", "[::]:4500 true"];
         assert_eq!(shown(&nothing, None, None), all);
-        let other = ["0.0.0.0:1500 false", "[::]:1500 false", "0.0.0.0:4500 true", "[::]:4500 true"];
+        let other = ["0.0.0.0:1500 false", "0.0.0.0:4500 true", "[::]:1500 false", "[::]:4500 true"];
         assert_eq!(shown(&nothing, Some(1500), None), other);
+    }
+
+    #[test]
+    fn no_port_is_open_at_an_address_that_is_not_listed() {
+        let one = vec![endpoint("192.0.2.1", Some(4501)), endpoint("2001:db8::1", Some(4501))];
+        let natt = model::Listen { isakmp_natt: one, ..model::Listen::default() };
+        let expected = [
+            "192.0.2.1:500 false",
+            "[2001:db8::1]:500 false",
+            "192.0.2.1:4501 true",
+            "[2001:db8::1]:4501 true",
+        ];
+        assert_eq!(shown(&natt, None, None), expected);
+        let ike =
+            model::Listen { isakmp: vec![endpoint("192.0.2.1", Some(501))], ..model::Listen::default() };
+        assert_eq!(shown(&ike, None, None), ["192.0.2.1:501 false", "192.0.2.1:4500 true"]);
     }
 
     #[test]
@@ -133,8 +152,6 @@ mod tests {
         let also = Some(Ports { ike: 1500, natt: 14_500 });
         let all = listens(&written, PortsAsked { also, ..PortsAsked::default() }).unwrap();
         let all: Vec<String> = all.iter().map(|listen| listen.address.to_string()).collect();
-        let expected =
-            ["0.0.0.0:500", "[::]:500", "192.0.2.1:4500", "0.0.0.0:1500", "[::]:1500", "192.0.2.1:14500"];
-        assert_eq!(all, expected);
+        assert_eq!(all, ["192.0.2.1:500", "192.0.2.1:4500", "192.0.2.1:1500", "192.0.2.1:14500"]);
     }
 }

@@ -16,7 +16,6 @@ use super::include::Placed;
 use super::model::{AdminSocket, DEFAULT_CERTIFICATE_DIR, DEFAULT_PRE_SHARED_KEY, Privsep, RacoonConfig};
 use crate::diag::{Diagnostic, Diagnostics, Severity, Source};
 use crate::files::Files;
-use crate::net::Endpoint;
 use remote::Draft;
 
 /// The port of a remote that names none.
@@ -50,7 +49,6 @@ pub(super) fn lower(
         lowering.path(&placed);
         lowering.statement(placed);
     }
-    lowering.finish_listen();
     lowering.finish_remotes();
     lowering.finish_sainfos();
     lowering.finish_tags();
@@ -178,18 +176,6 @@ impl Lowering<'_> {
                     };
                 }
             }
-        }
-    }
-
-    /// Addresses of one kind alone are those of the other too: racoon listened at no others, and an exchange that began on
-    /// one port may have to go on at the other.
-    fn finish_listen(&mut self) {
-        let listen = &mut self.config.listen;
-        let usual = |all: &[Endpoint]| all.iter().map(|one| Endpoint { port: None, ..one.clone() }).collect();
-        if listen.isakmp.is_empty() {
-            listen.isakmp = usual(&listen.isakmp_natt);
-        } else if listen.isakmp_natt.is_empty() {
-            listen.isakmp_natt = usual(&listen.isakmp);
         }
     }
 

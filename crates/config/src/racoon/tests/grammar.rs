@@ -232,20 +232,6 @@ fn the_newest_line_of_racoon_has_one_more_attribute_of_ldap() {
 }
 
 #[test]
-fn no_port_is_open_at_an_address_that_is_not_listed() {
-    let shown = |text: &str| {
-        let listen = config(text).listen;
-        format!("{:?} {:?}", listen.isakmp, listen.isakmp_natt)
-    };
-    assert_eq!(shown("listen { }"), "[] []");
-    let two = "listen { isakmp 192.0.2.1 [501]; } listen { isakmp 2001:db8::1; }";
-    assert_eq!(shown(two), "[192.0.2.1[501], 2001:db8::1] [192.0.2.1, 2001:db8::1]");
-    assert_eq!(shown("listen { isakmp_natt fe80::1%eth0 [4501]; }"), "[fe80::1%eth0] [fe80::1%eth0[4501]]");
-    let both = "listen { isakmp_natt 192.0.2.1 [4500]; isakmp 192.0.2.2; }";
-    assert_eq!(shown(both), "[192.0.2.2] [192.0.2.1[4500]]");
-}
-
-#[test]
 fn the_usual_port_is_the_same_written_or_not() {
     let block = format!("{{ exchange_mode main; {PROPOSAL} }}\n");
     let said = said(&format!(
