@@ -69,7 +69,7 @@ fn fuzz_one(fuzz: &Path, target: &str, time: Duration) -> Result<()> {
     let build = fuzz.join("target");
     step(
         cargo()?
-            .args(["build", "--quiet", "--profile", "dev", "--manifest-path"])
+            .args(["build", "--quiet", "--profile", "fuzz", "--manifest-path"])
             .arg(fuzz.join("Cargo.toml"))
             .args(["--features", "libfuzzer", "--bin", target])
             // Only the code under test: build scripts and macros cannot link with coverage.
@@ -77,7 +77,7 @@ fn fuzz_one(fuzz: &Path, target: &str, time: Duration) -> Result<()> {
             .env("CARGO_TARGET_DIR", &build)
             .env("RUSTFLAGS", COVERAGE),
     )?;
-    let program = build.join(host()?).join("debug").join(target);
+    let program = build.join(host()?).join("fuzz").join(target);
     let (working, found) = (build.join("corpus").join(target), fuzz.join("artifacts").join(target));
     for directory in [&working, &found] {
         fs::create_dir_all(directory).context(|| format!("cannot make {}", directory.display()))?;
