@@ -85,7 +85,7 @@ impl Play {
         let has_own = |entry: &Entry| entry.is_own;
         if written.selector.direction == Way::In
             && self.copies == FwdCopies::Made
-            && !self.entries.get(&key_of(&forwarded(&written.selector))).is_some_and(has_own)
+            && !self.entries.get(&key_of(&written.selector.forwarded())).is_some_and(has_own)
         {
             self.put_written(&written.forwarded(), false);
         }
@@ -95,7 +95,7 @@ impl Play {
     pub fn delete(&mut self, written: &SpdSelector) -> bool {
         let found = self.entries.remove(&key_of(written)).is_some();
         if written.direction == Way::In && self.copies == FwdCopies::Made {
-            let copy = key_of(&forwarded(written));
+            let copy = key_of(&written.forwarded());
             if self.entries.get(&copy).is_some_and(|entry| !entry.is_own) {
                 self.entries.remove(&copy);
             }
@@ -150,10 +150,6 @@ fn has_words(policy: &Policy) -> bool {
 
 fn key_of(written: &SpdSelector) -> Key {
     (direction(written).0, selector(written))
-}
-
-fn forwarded(written: &SpdSelector) -> SpdSelector {
-    SpdSelector { direction: Way::Fwd, ..written.clone() }
 }
 
 #[cfg(test)]

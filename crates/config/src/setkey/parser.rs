@@ -33,35 +33,21 @@ const COMMANDS: &[&str] = &[
     "bye",
 ];
 
-/// Words that setkey's lexer takes for itself wherever they stand: no host can have such a name.
+/// Words that setkey's lexer takes for itself wherever they stand, as it does [`COMMANDS`]: no host can have such a name.
 const RESERVED: &[&str] = &[
-    "add",
     "ah",
     "ah-old",
     "any",
-    "bye",
     "deflate",
-    "delete",
-    "deleteall",
-    "dump",
     "esp",
     "esp-old",
     "esp-udp",
-    "exit",
-    "flush",
-    "get",
     "ipcomp",
     "lzs",
     "nocyclic-seq",
     "oui",
-    "quit",
     "random-pad",
     "seq-pad",
-    "spdadd",
-    "spddelete",
-    "spddump",
-    "spdflush",
-    "spdupdate",
     "tagged",
     "tcp",
     "transport",
@@ -413,7 +399,7 @@ impl Parser<'_, '_> {
             return Ok(Host { addresses: vec![endpoint], span: token.span });
         }
         let text = self.lexer.text(&token.span);
-        if RESERVED.contains(&text) {
+        if RESERVED.contains(&text) || COMMANDS.contains(&text) {
             let message = format!("expected an address, found `{text}`, which is a word of setkey's own");
             let help = "every address is `0.0.0.0/0`, or `::/0`";
             return if text == "any" {

@@ -106,8 +106,10 @@ impl Builder {
 
     fn update(&mut self, policy: &SpdPolicy) {
         self.put(policy.clone(), false);
-        if let Some(copy) = self.copy_of(&policy.selector, || policy.forwarded()) {
-            self.put(copy, true);
+        // Not where a `fwd` policy was written.
+        let written = self.entries.get(&canonical(&policy.selector).forwarded());
+        if self.has_copy(&policy.selector) && written.is_none_or(|entry| entry.is_copy) {
+            self.put(policy.forwarded(), true);
         }
     }
 
@@ -117,19 +119,15 @@ impl Builder {
             let message = "no entry: there is no such policy to delete";
             self.diagnostics.push(Diagnostic::about_place(Severity::Warning, place.clone(), message));
         }
-        let fwd = SpdSelector { direction: Direction::Fwd, ..key };
-        let made = selector.direction == Direction::In && self.copies == FwdCopies::Made;
-        if made && self.entries.get(&fwd).is_some_and(|entry| entry.is_copy) {
+        let fwd = key.forwarded();
+        if self.has_copy(selector) && self.entries.get(&fwd).is_some_and(|entry| entry.is_copy) {
             self.entries.remove(&fwd);
         }
     }
 
-    /// The copy that goes with an `in` policy, unless a `fwd` policy was written.
-    fn copy_of<T>(&self, selector: &SpdSelector, make: impl FnOnce() -> T) -> Option<T> {
-        let fwd = SpdSelector { direction: Direction::Fwd, ..canonical(selector) };
-        let written = self.entries.get(&fwd).is_some_and(|entry| !entry.is_copy);
-        let wanted = selector.direction == Direction::In && self.copies == FwdCopies::Made && !written;
-        wanted.then(make)
+    /// Whether a `fwd` copy comes and goes with the policy.
+    fn has_copy(&self, selector: &SpdSelector) -> bool {
+        selector.direction == Direction::In && self.copies == FwdCopies::Made
     }
 
     /// Puts a policy in the place of the one with its selector, or at the end.
@@ -157,13 +155,20 @@ fn says_the_same(left: &SpdPolicy, right: &SpdPolicy) -> bool {
     left.priority == right.priority && kind(left) == kind(right) && rules(left) == rules(right)
 }
 
+impl SpdSelector {
+    /// The selector of the `fwd` copy of an `in` policy.
+    #[must_use]
+    pub fn forwarded(&self) -> Self {
+        Self { direction: Direction::Fwd, ..self.clone() }
+    }
+}
+
 impl SpdPolicy {
     /// The `fwd` copy of an `in` policy. A first rule of level `unique` gets `require` and reqid 0; every other level stays:
     /// what `use` lets in in clear, it lets through in clear.
     #[must_use]
     pub fn forwarded(&self) -> Self {
-        let mut copy = self.clone();
-        copy.selector.direction = Direction::Fwd;
+        let mut copy = Self { selector: self.selector.forwarded(), ..self.clone() };
         if let PolicyAction::Ipsec(rules) = &mut copy.action
             && let Some(Rule { level: level @ Level::Unique(_), .. }) = rules.first_mut()
         {

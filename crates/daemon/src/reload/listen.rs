@@ -29,15 +29,14 @@ pub(super) fn listens(written: &model::Listen, asked: PortsAsked) -> Result<Vec<
     Ok(all)
 }
 
-fn on_ports<'a>(written: &'a model::Listen, ike_port: u16, natt_port: u16) -> Result<Vec<Listen>, Refusal> {
-    if written.isakmp.is_empty() && written.isakmp_natt.is_empty() {
-        return Ok(Listen::everywhere(ike_port, natt_port));
-    }
-    // Addresses of one kind alone are those of the other too: racoon listened at no others, and an exchange that began on one
-    // port may have to go on at the other.
-    let or = |one: &'a [Endpoint], other: &'a [Endpoint]| if one.is_empty() { other } else { one };
-    let ike = or(&written.isakmp, &written.isakmp_natt);
-    let natt = or(&written.isakmp_natt, &written.isakmp);
+fn on_ports(written: &model::Listen, ike_port: u16, natt_port: u16) -> Result<Vec<Listen>, Refusal> {
+    let (ike, natt) = match (written.isakmp.as_slice(), written.isakmp_natt.as_slice()) {
+        ([], []) => return Ok(Listen::everywhere(ike_port, natt_port)),
+        // Addresses of one kind alone are those of the other too: racoon listened at no others, and an exchange that began on
+        // one port may have to go on at the other.
+        ([], one) | (one, []) => (one, one),
+        both => both,
+    };
     let mut all = Vec::new();
     for (endpoints, natt, port) in [(ike, false, ike_port), (natt, true, natt_port)] {
         for endpoint in endpoints {

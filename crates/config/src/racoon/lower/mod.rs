@@ -20,6 +20,9 @@ use remote::Draft;
 
 /// The port of a remote that names none.
 const IKE_PORT: u16 = 500;
+/// Why a limit in octets is refused, wherever it stands.
+const LIFETIME_BYTE: &str =
+    "`lifetime byte` is not supported, nor was it by racoon 0.8: write `lifetime time`";
 /// Where a relative pid file is.
 const PID_DIR: &str = "/var/run";
 /// Where a relative admin socket is.
@@ -92,18 +95,20 @@ impl Lowering<'_> {
 
     /// Warns once about a weak algorithm that is replaced.
     fn warn_weak(&mut self, source: &Arc<Source>, span: Range<usize>, message: impl Into<String>) {
-        let message = message.into();
-        if self.warned.insert((Arc::clone(source.name()), span.start, message.clone())) {
-            let warning = Diagnostic::at(Severity::Warning, source, span, message);
-            self.diagnostics.push(warning.about_weak_algorithm());
-        }
+        let (start, warning) = (span.start, Diagnostic::at(Severity::Warning, source, span, message));
+        self.say_once(source, start, warning.about_weak_algorithm());
+    }
+
+    /// Warns once about a place.
+    fn warn(&mut self, source: &Arc<Source>, span: Range<usize>, message: impl Into<String>) {
+        let (start, warning) = (span.start, Diagnostic::at(Severity::Warning, source, span, message));
+        self.say_once(source, start, warning);
     }
 
     /// Says something of a place once, however often it is lowered.
-    fn warn(&mut self, source: &Arc<Source>, span: Range<usize>, message: impl Into<String>) {
-        let message = message.into();
-        if self.warned.insert((Arc::clone(source.name()), span.start, message.clone())) {
-            self.diagnostics.push(Diagnostic::at(Severity::Warning, source, span, message));
+    fn say_once(&mut self, source: &Arc<Source>, start: usize, diagnostic: Diagnostic) {
+        if self.warned.insert((Arc::clone(source.name()), start, diagnostic.message.clone())) {
+            self.diagnostics.push(diagnostic);
         }
     }
 
@@ -267,18 +272,16 @@ impl Lowering<'_> {
     /// Warns of tags that no sainfo has: racoon found none for such a remote.
     fn finish_tags(&mut self) {
         let tags: BTreeSet<u32> = self.config.sainfos.iter().map(|sainfo| sainfo.remoteid).collect();
-        for remote in self.config.remotes.iter().filter(|remote| !tags.contains(&remote.ph1id)) {
-            if remote.ph1id != 0 && !tags.is_empty() {
-                let message = format!(
-                    "no sainfo has `remoteid {}`, so racoon found none for this remote: those without a `remoteid` are used",
-                    remote.ph1id
-                );
-                self.diagnostics.push(Diagnostic::about_place(
-                    Severity::Warning,
-                    remote.place.clone(),
-                    message,
-                ));
-            }
+        if tags.is_empty() {
+            return;
+        }
+        let tagged = self.config.remotes.iter().filter(|remote| remote.ph1id != 0);
+        for remote in tagged.filter(|remote| !tags.contains(&remote.ph1id)) {
+            let message = format!(
+                "no sainfo has `remoteid {}`, so racoon found none for this remote: those without a `remoteid` are used",
+                remote.ph1id
+            );
+            self.diagnostics.push(Diagnostic::about_place(Severity::Warning, remote.place.clone(), message));
         }
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use ike_proto::wire::registry::{IntegId, PrfId};
 
-use super::Lowering;
 use super::remote::WrittenProposal;
+use super::{LIFETIME_BYTE, Lowering};
 use crate::diag::Source;
 use crate::racoon::algorithms::{self, Cipher, DEFAULT_GROUPS, DEFAULT_GROUPS_TEXT, Fate, Phase};
 use crate::racoon::ast::{ProposalOption, Spanned, WrittenAlgorithm};
@@ -93,11 +93,7 @@ impl Lowering<'_> {
             match &option.value {
                 ProposalOption::Lifetime(time) => lines.lifetime = Some(*time),
                 ProposalOption::LifetimeByte => {
-                    self.error(
-                        source,
-                        span,
-                        "`lifetime byte` is not supported, nor was it by racoon 0.8: write `lifetime time`",
-                    );
+                    self.error(source, span, LIFETIME_BYTE);
                 }
                 ProposalOption::Encryption(value) => {
                     lines.encryption = Some(Spanned { value: value.clone(), span });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ike_proto::wire::registry::PrfId;
 
-use super::{Lowering, file_name};
+use super::{LIFETIME_BYTE, Lowering, file_name};
 use crate::diag::Source;
 use crate::net::Endpoint;
 use crate::racoon::ast::{
@@ -289,11 +289,7 @@ impl Lowering<'_> {
                 self.warn(source, span, message);
             }
             Remark::LifetimeByte => {
-                self.error(
-                    source,
-                    span,
-                    "`lifetime byte` is not supported, nor was it by racoon 0.8: write `lifetime time`",
-                );
+                self.error(source, span, LIFETIME_BYTE);
             }
             Remark::RekeyOff => {
                 let message = "`rekey off` is passed over: in IKEv2 the child SAs would end with the IKE SA";

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ike_proto::wire::registry::{IntegId, KeId};
 
-use super::Lowering;
+use super::{LIFETIME_BYTE, Lowering};
 use crate::diag::{Diagnostic, Severity, Source};
 use crate::net::{IpNet, full_prefix};
 use crate::racoon::algorithms::{self, Cipher, Fate, Phase};
@@ -103,11 +103,7 @@ impl Lowering<'_> {
                 }
                 SaInfoOption::Lifetime(time) => lines.lifetime = Some(time),
                 SaInfoOption::LifetimeByte => {
-                    self.error(
-                        source,
-                        span,
-                        "`lifetime byte` is not supported, nor was it by racoon 0.8: write `lifetime time`",
-                    );
+                    self.error(source, span, LIFETIME_BYTE);
                 }
                 SaInfoOption::Encryption(value) => lines.encryption.push(Spanned { value, span }),
                 SaInfoOption::Authentication(value) => lines.authentication.push(Spanned { value, span }),
